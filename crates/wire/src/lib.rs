@@ -2,5 +2,6 @@
 //! its protocol. No IO, no clock, no async; no input makes it panic.
 
 pub mod json;
+pub mod mqtt;
 pub mod telemetry;
 pub mod websocket;

@@ -1,0 +1,67 @@
+// Rooms by the fragment of the address: `#/devices/ID?query`.
+
+export type Route =
+  | { room: "home" | "login" | "new-device" | "tokens" | "api" | "lost" }
+  | { room: "setup"; token: string }
+  | { room: "devices"; query: URLSearchParams }
+  | { room: "device"; id: string };
+
+/** Reads the fragment; one that names no room is `lost`. */
+export function parseRoute(hash: string): Route {
+  const [path = "", query = ""] = hash.replace(/^#?\/?/, "").split(/\?(.*)/s, 2);
+  const raw = path.replace(/\/$/, "").split("/");
+  let parts: string[];
+  try {
+    parts = raw.map(decodeURIComponent);
+  } catch {
+    return { room: "lost" };
+  }
+  const [first = "", second] = parts;
+  if (parts.length > 2) return { room: "lost" };
+  if (first === "setup") return { room: "setup", token: second ?? "" };
+  if (first === "devices" && second === undefined)
+    return { room: "devices", query: new URLSearchParams(query) };
+  // Compared before decoding: a device may be called `new`, see `deviceHref`.
+  if (first === "devices" && raw[1] === "new") return { room: "new-device" };
+  if (first === "devices" && second !== undefined) return { room: "device", id: second };
+  if (second !== undefined) return { room: "lost" };
+  if (first === "") return { room: "home" };
+  if (first === "login" || first === "tokens" || first === "api") return { room: first };
+  return { room: "lost" };
+}
+
+/** The address of a device's page. */
+export function deviceHref(id: string): string {
+  return `#/devices/${id === "new" ? "%6Eew" : encodeURIComponent(id)}`;
+}
+
+/** The address of the list with a search. */
+export function devicesHref(query: Record<string, string>): string {
+  const filled = Object.entries(query).filter(([, value]) => value !== "");
+  const text = new URLSearchParams(filled).toString();
+  return text ? `#/devices?${text}` : "#/devices";
+}
+
+class Router {
+  route = $state.raw<Route>(parseRoute(location.hash));
+
+  constructor() {
+    addEventListener("hashchange", () => this.#read());
+  }
+
+  #read(): void {
+    this.route = parseRoute(location.hash);
+  }
+
+  go(hash: string): void {
+    location.hash = hash;
+  }
+
+  /** Like `go`, but the back button skips what was there: a used set-up token, a half-typed search. */
+  replace(hash: string): void {
+    history.replaceState(null, "", hash);
+    this.#read();
+  }
+}
+
+export const router = typeof location === "undefined" ? undefined! : new Router();

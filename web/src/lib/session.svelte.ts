@@ -1,0 +1,93 @@
+// Who is signed in, and what that person may do.
+
+import { get, post, remove, Problem, whenUnauthorized } from "./api";
+import type { Session } from "./types";
+
+// Says only that a sign-in happened here, so that a fresh visitor's page need not ask and be refused.
+const MARK = "roost.signed-in";
+
+function mark(set: boolean): void {
+  try {
+    if (set) localStorage.setItem(MARK, "1");
+    else localStorage.removeItem(MARK);
+  } catch {
+    // Storage is switched off: the page asks the server every time.
+  }
+}
+
+function isMarked(): boolean {
+  try {
+    return localStorage.getItem(MARK) !== null;
+  } catch {
+    return true;
+  }
+}
+
+class SessionState {
+  status = $state<"starting" | "setup" | "out" | "in" | "unreachable">("starting");
+  current = $state.raw<Session | null>(null);
+
+  constructor() {
+    whenUnauthorized(() => this.#end());
+  }
+
+  get canOperate(): boolean {
+    return this.current !== null && this.current.user.role !== "viewer";
+  }
+
+  get canAdminister(): boolean {
+    return this.current?.user.role === "owner" || this.current?.user.role === "admin";
+  }
+
+  /** Finds out whether somebody is signed in, or whether the server has no owner yet. */
+  async start(): Promise<void> {
+    this.status = "starting";
+    try {
+      if (isMarked()) {
+        this.#begin(await get<Session>("/session"));
+        return;
+      }
+    } catch (error) {
+      if (!(error instanceof Problem) || error.status !== 401) {
+        this.status = "unreachable";
+        return;
+      }
+      mark(false);
+    }
+    try {
+      const { needed } = await get<{ needed: boolean }>("/setup");
+      this.status = needed ? "setup" : "out";
+    } catch {
+      this.status = "unreachable";
+    }
+  }
+
+  async signIn(email: string, password: string): Promise<void> {
+    this.#begin(await post<Session>("/session", { email, password }));
+  }
+
+  async setUp(token: string, owner: { name: string; email: string; password: string }): Promise<void> {
+    await post("/setup", { token, ...owner });
+    mark(true);
+    this.#begin(await get<Session>("/session"));
+  }
+
+  async signOut(): Promise<void> {
+    await remove("/session");
+    this.#end();
+  }
+
+  #begin(session: Session): void {
+    mark(true);
+    this.current = session;
+    this.status = "in";
+  }
+
+  #end(): void {
+    mark(false);
+    this.current = null;
+    this.status = "out";
+  }
+}
+
+export const session = new SessionState();

@@ -1,0 +1,99 @@
+// The shapes of the HTTP API, as interface.md gives them.
+
+/** A telemetry value. An integer that a double cannot hold arrives as a bigint; null is a gap. */
+export type Value = number | bigint | boolean | string | null;
+/** `[ts, value]`, ts in milliseconds since 1970. */
+export type Point = [ts: number, value: Value];
+
+export interface Latest {
+  ts: number;
+  value: Value;
+  unit?: string;
+}
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+export interface Device {
+  id: string;
+  name: string | null;
+  profile: string;
+  labels: Record<string, string>;
+  online: boolean;
+  last_seen: string | number | null;
+  latest?: Record<string, Latest>;
+}
+
+export interface NewDevice extends Device {
+  credential: { id?: string; token: string };
+}
+
+export interface Credential {
+  id: string;
+  kind: string;
+  created_at?: string;
+  token?: string;
+}
+
+export type CommandState = "queued" | "sent" | "delivered" | "succeeded" | "failed" | "expired" | "cancelled";
+
+export interface Command {
+  id: string;
+  device: string;
+  name: string;
+  params?: unknown;
+  state: CommandState;
+  created_at: string;
+  expires_at?: string | null;
+  sent_at?: string | null;
+  delivered_at?: string | null;
+  finished_at?: string | null;
+  result?: unknown;
+  error?: string | null;
+}
+
+export interface Twin {
+  reported: Json;
+  desired: Json;
+  version: number;
+}
+
+export interface Json {
+  [key: string]: unknown;
+}
+
+export interface LogItem {
+  at: string;
+  kind: string;
+  detail: string;
+  count?: number;
+  protocol?: string;
+}
+
+export interface ServerInfo {
+  version?: string;
+  acks?: string;
+  started_at?: string;
+  doors?: Record<string, string>;
+}
+
+export interface Session {
+  user: { id: string; name: string; role: Role };
+  tenant: { id: string; name: string };
+  operator: boolean;
+  acks: string;
+}
+
+export type Role = "owner" | "admin" | "operator" | "viewer";
+
+export interface ApiToken {
+  id: string;
+  name: string;
+  role: Role;
+  created_at?: string;
+  expires_at?: string | null;
+  last_used_at?: string | null;
+  token?: string;
+}

@@ -1,0 +1,17 @@
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import { defineConfig } from "vitest/config";
+
+// `npm run dev` talks to a server on this address: Roost itself, or dev/mock.mjs.
+const backend = process.env["ROOST_URL"] ?? "http://127.0.0.1:8080";
+
+export default defineConfig({
+  plugins: [svelte()],
+  build: {
+    target: "es2022",
+    // The content security policy has no `data:`, so every asset is a file of its own.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: { proxy: { "/api": backend, "/openapi.json": backend } },
+  test: { include: ["src/**/*.test.ts"], environment: "node" },
+});

@@ -10,7 +10,7 @@ mod text;
 
 pub(crate) use keys::Keys;
 pub(crate) use number::Number;
-pub(crate) use reader::{Place, Reader, Token};
+pub(crate) use reader::{Reader, Token};
 
 use std::borrow::Cow;
 
@@ -102,8 +102,7 @@ fn check_value<'a>(reader: &mut Reader<'a>, token: &Token<'a>, limits: &Limits) 
 
 fn check_object(reader: &mut Reader<'_>, limits: &Limits) -> Result<(), JsonError> {
     let mut keys = Keys::default();
-    let mut place = Place::First;
-    while let Some(key) = reader.next_key(&mut place)? {
+    while let Some(key) = reader.next_key()? {
         let offset = reader.token_at();
         if key.len() > limits.key_length_max {
             let detail = format!("a name may have at most {} bytes", limits.key_length_max);
@@ -123,9 +122,8 @@ fn check_object(reader: &mut Reader<'_>, limits: &Limits) -> Result<(), JsonErro
 }
 
 fn check_array(reader: &mut Reader<'_>, limits: &Limits) -> Result<(), JsonError> {
-    let mut place = Place::First;
     let mut count = 0_usize;
-    while reader.next_element(&mut place)? {
+    while reader.next_element()? {
         count = count.saturating_add(1);
         if count > limits.elements_max {
             let detail = format!("an array may have at most {} elements", limits.elements_max);

@@ -10,8 +10,14 @@ pub(crate) enum Number {
     Integer(i64),
     /// Only what is too large for `Integer`.
     Unsigned(u64),
-    /// Always finite.
+    /// Finite in JSON.
     Float(f64),
+}
+
+impl Number {
+    pub(crate) fn plus(magnitude: u64) -> Self {
+        i64::try_from(magnitude).map_or(Number::Unsigned(magnitude), Number::Integer)
+    }
 }
 
 /// Reads the number at the start of `text`; gives it and its length in bytes.
@@ -61,7 +67,7 @@ pub(crate) fn read(text: &str, offset: usize) -> Result<(Number, usize), JsonErr
     } else if negative {
         (magnitude.and_then(minus), INTEGER_RANGE)
     } else {
-        (magnitude.map(plus), INTEGER_RANGE)
+        (magnitude.map(Number::plus), INTEGER_RANGE)
     };
     match number {
         Some(number) => Ok((number, end)),
@@ -87,10 +93,6 @@ fn digits(bytes: &[u8], start: usize) -> (usize, Option<u64>) {
         value = value.and_then(|value| value.checked_mul(10)).and_then(|value| value.checked_add(digit));
     }
     (count, value)
-}
-
-fn plus(magnitude: u64) -> Number {
-    i64::try_from(magnitude).map_or(Number::Unsigned(magnitude), Number::Integer)
 }
 
 fn minus(magnitude: u64) -> Option<Number> {

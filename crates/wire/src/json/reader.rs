@@ -18,13 +18,6 @@ pub(crate) enum Token<'a> {
     Null,
 }
 
-/// Where in a container the caller is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    First,
-    Later,
-}
-
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     text: &'a str,
@@ -32,6 +25,8 @@ pub(crate) struct Reader<'a> {
     token_at: usize,
     depth: usize,
     depth_max: usize,
+    /// A container has been entered and none of its members read.
+    is_fresh: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -58,7 +53,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn over(text: &'a str, depth_max: usize) -> Self {
-        Self { text, at: 0, token_at: 0, depth: 0, depth_max }
+        Self { text, at: 0, token_at: 0, depth: 0, depth_max, is_fresh: false }
     }
 
     /// Where the last token or name began.
@@ -99,8 +94,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The next name of the object entered last, with its colon read; `None` at its end.
-    pub(crate) fn next_key(&mut self, place: &mut Place) -> Result<Option<Cow<'a, str>>, JsonError> {
-        if !self.advance(place, b'}')? {
+    pub(crate) fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+        if !self.advance(b'}')? {
             return Ok(None);
         }
         self.token_at = self.at;
@@ -116,8 +111,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the array entered last has one more element, which `value` then reads.
-    pub(crate) fn next_element(&mut self, place: &mut Place) -> Result<bool, JsonError> {
-        let more = self.advance(place, b']')?;
+    pub(crate) fn next_element(&mut self) -> Result<bool, JsonError> {
+        let more = self.advance(b']')?;
         self.token_at = self.at;
         Ok(more)
     }
@@ -136,16 +131,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Past the comma to the next member; `false` past the container's end.
-    fn advance(&mut self, place: &mut Place, close: u8) -> Result<bool, JsonError> {
-        let before = std::mem::replace(place, Place::Later);
-        match (self.peek(), before) {
+    fn advance(&mut self, close: u8) -> Result<bool, JsonError> {
+        let is_fresh = std::mem::replace(&mut self.is_fresh, false);
+        match (self.peek(), is_fresh) {
             (Some(byte), _) if byte == close => {
                 self.at = self.at.saturating_add(1);
                 self.depth = self.depth.saturating_sub(1);
                 Ok(false)
             }
-            (Some(_), Place::First) => Ok(true),
-            (Some(b','), Place::Later) => {
+            (Some(_), true) => Ok(true),
+            (Some(b','), false) => {
                 let comma = self.at;
                 self.at = self.at.saturating_add(1);
                 match self.peek() {
@@ -156,9 +151,7 @@ impl<'a> Reader<'a> {
                     _ => Ok(true),
                 }
             }
-            (Some(_), Place::Later) => {
-                Err(self.unexpected("a comma or the closing bracket is expected here"))
-            }
+            (Some(_), false) => Err(self.unexpected("a comma or the closing bracket is expected here")),
             (None, _) => Err(self.unexpected("")),
         }
     }
@@ -170,6 +163,7 @@ impl<'a> Reader<'a> {
             return Err(JsonError::new(JsonErrorKind::TooDeep, self.at, detail));
         }
         self.at = self.at.saturating_add(1);
+        self.is_fresh = true;
         Ok(token)
     }
 

@@ -3,11 +3,15 @@
 //! a point and where it goes is not decided here.
 
 mod bare;
+mod cbor;
 mod error;
 mod json;
+mod source;
 mod time;
+mod walk;
 
 pub use bare::bare;
+pub use cbor::cbor;
 pub use error::{TelemetryError, TelemetryErrorKind};
 pub use json::json;
 pub use time::{DeviceClock, parse_rfc3339, settle};
@@ -51,15 +55,6 @@ impl Value<'_> {
             Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
             Value::Gap => Value::Gap,
         }
-    }
-
-    /// A finite double is a number, anything else a gap.
-    pub(crate) fn from_double(value: f64) -> Self {
-        if value.is_finite() { Value::Number(value) } else { Value::Gap }
-    }
-
-    pub(crate) fn from_unsigned(value: u64) -> Self {
-        i64::try_from(value).map_or(Value::Unsigned(value), Value::Integer)
     }
 }
 

@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use crate::clock;
 use crate::meter::{Meter, Used};
 use crate::peer::Peer;
-use crate::swarm::{Event, SILENCE_MAX, Stamp, Swarm, blank_payload};
+use crate::stamp::{Stamp, blank_payload};
+use crate::swarm::{Event, SILENCE_MAX, Swarm};
 use crate::wire::{self, Publish, Qos};
 
 pub(crate) const PAYLOAD_LENGTH: usize = 128;

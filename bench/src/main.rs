@@ -11,6 +11,7 @@ mod proc;
 mod relay;
 mod report;
 mod rest;
+mod stamp;
 mod stats;
 mod swarm;
 mod wire;
@@ -30,7 +31,17 @@ use crate::report::{CaseResult, Report};
 /// Descriptors beside the connections: files, epoll, pipes, on either side.
 const SPARE_FILES: u64 = 200;
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("roost-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let [word, address] = words.as_slice()
         && word == RELAY_WORD

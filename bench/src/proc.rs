@@ -55,6 +55,23 @@ fn process_nanos(pid: u32) -> Result<u64> {
     Ok(total * 1_000_000_000 / rustix::param::clock_ticks_per_second())
 }
 
+/// Nanoseconds that a core was not idle, to the clock tick, whoever used it.
+pub(crate) fn core_busy_nanos(core: usize) -> Result<u64> {
+    const IDLE_AND_IO_WAIT: std::ops::Range<usize> = 3..5;
+    // Of the ten columns the last two, guest time, are in the first two already.
+    const COLUMNS: usize = 8;
+    let text = fs::read_to_string("/proc/stat")?;
+    let label = format!("\ncpu{core} ");
+    let (_, line) = text.split_once(&label).context("no such core in /proc/stat")?;
+    let mut ticks = 0;
+    for (column, word) in line.split_whitespace().take(COLUMNS).enumerate() {
+        if !IDLE_AND_IO_WAIT.contains(&column) {
+            ticks += word.parse::<u64>()?;
+        }
+    }
+    Ok(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second())
+}
+
 /// Resident memory in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;

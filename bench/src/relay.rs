@@ -63,6 +63,9 @@ pub(crate) fn run(address: SocketAddr) -> Result<()> {
             if event.is_readable() && relay.read(client, &mut scratch).is_err() {
                 relay.close(client);
             }
+            if event.is_read_closed() {
+                relay.close(client);
+            }
             if event.is_writable() {
                 relay.flush(client);
             }

@@ -113,6 +113,15 @@ impl CaseResult {
                     "{name} was busy for {broker:.0} % (generator {generator:.0} %): its rate is no limit of {name}'s"
                 ));
             }
+            if let Some(others) = median_of("others busy %")
+                && others.median > NOISE_PERCENT
+            {
+                notes.push(format!(
+                    "other programs used {:.0} % of a core while {} was measured: do not trust these figures",
+                    others.median,
+                    peer.name()
+                ));
+            }
         }
         notes
     }
@@ -121,6 +130,9 @@ impl CaseResult {
 const COLUMN: usize = 30;
 /// Below this a broker had time to spare.
 const BUSY_PERCENT: f64 = 90.0;
+
+/// More than the kernel's own work on a quiet machine.
+const NOISE_PERCENT: f64 = 10.0;
 
 /// Median, the range of all repetitions, and the ratio.
 fn cell(series: &Series) -> String {

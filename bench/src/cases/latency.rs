@@ -10,8 +10,9 @@ use crate::clock;
 use crate::flow::{PAYLOAD_LENGTH, packet_id};
 use crate::meter::Meter;
 use crate::peer::Peer;
+use crate::stamp::{Stamp, blank_payload};
 use crate::stats::percentile;
-use crate::swarm::{Arrival, Event, Stamp, Swarm, blank_payload};
+use crate::swarm::{Arrival, Event, Swarm};
 use crate::wire::{self, Publish, Qos};
 
 pub(super) const DESCRIPTION: &str =
@@ -40,26 +41,31 @@ pub(super) fn run(peer: &Peer, qos: Qos, window: Duration) -> Result<Vec<Figure>
         payload: blank_payload(PAYLOAD_LENGTH),
         arrivals: Vec::new(),
         latencies: Vec::new(),
+        delays: Vec::new(),
     };
     // The warm-up's messages are all home before the window begins.
     pace.run(window / 4)?;
     pace.latencies.clear();
+    pace.delays.clear();
     let meter = Meter::start(peer)?;
     let before = pace.sent;
     pace.run(window)?;
     let used = meter.stop(peer)?;
     let sent = f64::from(u32::try_from(pace.sent - before)?);
     pace.latencies.sort_unstable();
-    let micros = |per_mille| -> Result<f64> {
-        let nanos = percentile(&pace.latencies, per_mille).context("nothing arrived")?;
+    pace.delays.sort_unstable();
+    let micros = |sorted: &[u64], per_mille| -> Result<f64> {
+        let nanos = percentile(sorted, per_mille).context("nothing arrived")?;
         Ok(Duration::from_nanos(nanos).as_secs_f64() * 1e6)
     };
     Ok(vec![
-        figure("p50 µs", micros(500)?),
-        figure("p99 µs", micros(990)?),
-        figure("p99.9 µs", micros(999)?),
-        figure("max µs", micros(1000)?),
+        figure("p50 µs", micros(&pace.latencies, 500)?),
+        figure("p99 µs", micros(&pace.latencies, 990)?),
+        figure("p99.9 µs", micros(&pace.latencies, 999)?),
+        figure("max µs", micros(&pace.latencies, 1000)?),
+        figure("sent late p99 µs", micros(&pace.delays, 990)?),
         figure("cpu µs/msg", used.broker_micros_per(sent)),
+        figure("others busy %", used.others_percent()),
     ])
 }
 
@@ -72,6 +78,8 @@ struct Pace {
     payload: Vec<u8>,
     arrivals: Vec<Arrival>,
     latencies: Vec<u64>,
+    /// How late each message was sent: what of its latency is the generator's own.
+    delays: Vec<u64>,
 }
 
 impl Pace {
@@ -113,6 +121,7 @@ impl Pace {
         };
         wire::encode_publish(&publish, &mut self.packet)?;
         self.swarm.send(usize::try_from(publisher)?, &self.packet)?;
+        self.delays.push(clock::nanos().saturating_sub(due));
         self.sent += 1;
         Ok(())
     }

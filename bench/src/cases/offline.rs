@@ -43,6 +43,7 @@ pub(super) fn run(peer: &Peer) -> Result<Vec<Figure>> {
         figure("stored msg/s", stored.per_second(count)),
         figure("drain cpu µs/msg", drained.broker_micros_per(count)),
         figure("drained msg/s", drained.per_second(count)),
+        figure("others busy %", stored.others_percent().max(drained.others_percent())),
     ])
 }
 

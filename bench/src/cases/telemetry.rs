@@ -45,6 +45,7 @@ pub(super) fn run(peer: &Peer, window: Duration) -> Result<Vec<Figure>> {
         figure("found in history %", stored_percent),
         figure("broker busy %", used.broker_percent()),
         figure("generator busy %", used.generator_percent()),
+        figure("others busy %", used.others_percent()),
     ])
 }
 

@@ -133,6 +133,10 @@ impl Peer {
         self.child.id()
     }
 
+    pub(crate) fn cores(&self) -> Cores {
+        self.programs.cores
+    }
+
     pub(crate) fn cpu_time(&self) -> Result<CpuTime> {
         CpuTime::read(self.pid())
     }

@@ -2,6 +2,7 @@
 //! its protocol. No IO, no clock, no async; no input makes it panic.
 
 pub mod json;
+pub mod lines;
 pub mod mqtt;
 pub mod telemetry;
 pub mod websocket;

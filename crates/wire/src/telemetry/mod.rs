@@ -5,7 +5,10 @@
 mod bare;
 mod cbor;
 mod error;
+mod format;
 mod json;
+mod line;
+mod senml;
 mod source;
 mod time;
 mod walk;
@@ -13,7 +16,10 @@ mod walk;
 pub use bare::bare;
 pub use cbor::cbor;
 pub use error::{TelemetryError, TelemetryErrorKind};
+pub use format::{Format, Payload, base_name_is_of, decode};
 pub use json::json;
+pub use line::{Precision, line};
+pub use senml::{senml_cbor, senml_json};
 pub use time::{DeviceClock, parse_rfc3339, settle};
 
 use std::borrow::Cow;

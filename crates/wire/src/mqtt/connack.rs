@@ -104,7 +104,7 @@ impl<'a> ConnAck<'a> {
 }
 
 /// The reasons of section 3.2.2.2.
-fn belongs(reason: ReasonCode) -> bool {
+pub(super) fn belongs(reason: ReasonCode) -> bool {
     matches!(
         reason.code(),
         0x00 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F

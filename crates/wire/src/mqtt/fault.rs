@@ -199,3 +199,37 @@ pub(super) static SHARE_WITHOUT_FILTER: Fault =
 // SUBACK, PINGREQ, AUTH.
 pub(super) static NO_REASONS: Fault = protocol_error("", "", "the answer has no reason codes");
 pub(super) static AUTH_METHOD: Fault = protocol_error("", "", "AUTH has no authentication method");
+
+// Rules of a connection, beyond single packets.
+pub(super) static CONNECT_TIMEOUT: Fault =
+    fault(ReasonCode::KeepAliveTimeout, "", "", "CONNECT was not complete or not answered in time");
+pub(super) static KEEP_ALIVE: Fault = fault(
+    ReasonCode::KeepAliveTimeout,
+    "MQTT-3.1.2-24",
+    "MQTT-3.1.2-22",
+    "nothing came for one and a half times the keep alive",
+);
+pub(super) static BEFORE_CONNACK: Fault = protocol_error(
+    "",
+    "MQTT-3.1.2-30",
+    "something else than AUTH or DISCONNECT came during enhanced authentication",
+);
+pub(super) static SERVER_PACKET: Fault = protocol_error("", "", "the packet is one that only a server sends");
+pub(super) static RECEIVE_MAXIMUM: Fault = fault(
+    ReasonCode::ReceiveMaximumExceeded,
+    "",
+    "MQTT-3.3.4-7",
+    "more than twice the receive maximum is in flight",
+);
+pub(super) static IDENTIFIER_FROM_CLIENT: Fault =
+    protocol_error("", "MQTT-3.3.4-6", "a client's PUBLISH has a subscription identifier");
+pub(super) static ALIAS_TOO_LARGE: Fault =
+    fault(ReasonCode::TopicAliasInvalid, "", "MQTT-3.3.2-9", "the topic alias is above the maximum");
+pub(super) static ALIAS_UNKNOWN: Fault =
+    protocol_error("", "MQTT-3.3.2-7", "the topic alias stands for no topic on this connection");
+pub(super) static SESSION_EXPIRY_RAISED: Fault =
+    protocol_error("", "", "DISCONNECT sets a session expiry where CONNECT had none");
+pub(super) static AUTH_WITHOUT_METHOD: Fault =
+    protocol_error("", "MQTT-4.12.0-7", "AUTH came and CONNECT had no authentication method");
+pub(super) static AUTH_REASON: Fault =
+    protocol_error("", "", "AUTH has a reason that a client may not give now");

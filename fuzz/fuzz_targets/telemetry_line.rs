@@ -1,0 +1,26 @@
+//! No lines panic, in the protocol or in the splitter.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use roost_wire::lines::Splitter;
+use roost_wire::telemetry::{Limits, Precision, line};
+
+fuzz_target!(|bytes: &[u8]| {
+    match line(bytes, Precision::Nanoseconds, &Limits::default()) {
+        Ok(points) => assert!(!points.is_empty() && points.len() <= bytes.len()),
+        Err(error) => assert!(error.offset <= bytes.len()),
+    }
+    assert_eq!(split(bytes, bytes.len().max(1)), split(bytes, 3));
+});
+
+fn split(bytes: &[u8], size: usize) -> Option<Vec<Vec<u8>>> {
+    let mut splitter = Splitter::new(64);
+    let mut lines = Vec::new();
+    for mut chunk in bytes.chunks(size) {
+        while let Some(line) = splitter.next_line(&mut chunk).ok()? {
+            lines.push(line.into_owned());
+        }
+    }
+    lines.extend(splitter.finish().ok()?);
+    Some(lines)
+}

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::clock;
+use crate::inbound::Event;
 use crate::meter::{Meter, Used};
 use crate::peer::Peer;
 use crate::stamp::{Stamp, blank_payload};
-use crate::swarm::{Event, SILENCE_MAX, Swarm};
+use crate::swarm::{SILENCE_MAX, Swarm};
 use crate::wire::{self, Publish, Qos};
 
 pub(crate) const PAYLOAD_LENGTH: usize = 128;

@@ -4,6 +4,7 @@ mod args;
 mod cases;
 mod clock;
 mod flow;
+mod inbound;
 mod meter;
 mod outbox;
 mod peer;

@@ -63,7 +63,9 @@ impl CaseResult {
         }
         let reference = self.peers.get(&PeerKind::Mosquitto).cloned().unwrap_or_default();
         for series in self.peers.values_mut().flatten() {
-            let same = reference.iter().find(|other| other.figure == series.figure);
+            // Per cents say how far to trust the line; they are not what is compared.
+            let is_compared = |other: &&Series| other.figure == series.figure && !other.figure.ends_with('%');
+            let same = reference.iter().find(is_compared);
             series.ratio_to_mosquitto =
                 same.map(|other| series.median / other.median).filter(|ratio| ratio.is_finite());
         }

@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 use super::{Figure, figure};
 use crate::clock;
 use crate::flow::{PAYLOAD_LENGTH, packet_id};
+use crate::inbound::Event;
 use crate::meter::Meter;
 use crate::peer::Peer;
 use crate::stamp::{Stamp, blank_payload};
 use crate::stats::percentile;
-use crate::swarm::{Arrival, Event, Swarm};
+use crate::swarm::{Arrival, Swarm};
 use crate::wire::{self, Publish, Qos};
 
 pub(super) const DESCRIPTION: &str =

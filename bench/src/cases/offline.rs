@@ -7,9 +7,10 @@ use anyhow::{Result, bail};
 use super::{Figure, figure};
 use crate::clock;
 use crate::flow::{Flow, Shape, Topics};
+use crate::inbound::Event;
 use crate::meter::Meter;
 use crate::peer::{Peer, login};
-use crate::swarm::{Event, SILENCE_MAX, Swarm};
+use crate::swarm::{SILENCE_MAX, Swarm};
 use crate::wire::{Login, Qos, Session};
 
 pub(super) const DESCRIPTION: &str = "50,000 messages of 128 B from 100 publishers, 20 in flight each, to 1 offline \

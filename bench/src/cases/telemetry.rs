@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail};
 use super::{Figure, figure};
 use crate::clock;
 use crate::flow::packet_id;
+use crate::inbound::Event;
 use crate::meter::Meter;
 use crate::peer::Peer;
 use crate::proc::written_bytes;
 use crate::rest::{Device, Rest};
-use crate::swarm::{Event, SILENCE_MAX, Swarm};
+use crate::swarm::{SILENCE_MAX, Swarm};
 use crate::wire::{self, Login, Publish, Qos, Session};
 
 pub(super) const DESCRIPTION: &str =

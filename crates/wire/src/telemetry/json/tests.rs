@@ -1,5 +1,6 @@
 use super::json;
 use crate::telemetry::{Limits, Point, TelemetryErrorKind, Value};
+use proptest::prelude::{Strategy, any, prop, prop_oneof, proptest};
 use std::borrow::Cow;
 
 fn read(text: &str) -> Vec<Point<'_>> {
@@ -275,4 +276,38 @@ fn j_24_a_long_text_is_refused() {
     let text = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length));
     assert_eq!(read(&text(65_536)).len(), 1);
     refused(text(65_537).as_bytes(), TelemetryErrorKind::TooLarge);
+}
+
+#[test]
+fn a_document_cut_short_is_refused_wherever_it_is_cut() {
+    let text = r#"[{"ts":1700000000000,"values":{"a":[1,-2.5e3],"b":"\ud83d\ude00","c":true}}]"#;
+    assert_eq!(read(text).len(), 4);
+    for end in 0..text.len() {
+        refused(&text.as_bytes()[..end], TelemetryErrorKind::Syntax);
+    }
+}
+
+fn leaf() -> impl Strategy<Value = (serde_json::Value, Value<'static>)> {
+    prop_oneof![
+        any::<i64>().prop_map(|value| (value.into(), Value::Integer(value))),
+        (1_u64 << 63..).prop_map(|value| (value.into(), Value::Unsigned(value))),
+        prop::num::f64::NORMAL.prop_map(|value| (value.into(), Value::Number(value))),
+        any::<bool>().prop_map(|value| (value.into(), Value::Boolean(value))),
+        any::<String>().prop_map(|value| (value.clone().into(), Value::Text(Cow::Owned(value)))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_serde_json_writes_is_read_digit_for_digit(
+        members in prop::collection::btree_map("[a-zü\"\\\\]{1,5}", leaf(), 0..40),
+    ) {
+        let object: serde_json::Map<_, _> =
+            members.iter().map(|(key, (json, _))| (key.clone(), json.clone())).collect();
+        let text = serde_json::to_string(&object).unwrap();
+        let points = read(&text);
+        let points: Vec<_> = points.into_iter().map(|point| (point.key.into_owned(), point.value)).collect();
+        let expected: Vec<_> = members.into_iter().map(|(key, (_, value))| (key, value)).collect();
+        assert_eq!(points, expected);
+    }
 }

@@ -1,6 +1,6 @@
 // Devices for the mock: a month of believable history, and a life from then on.
 
-import { makeDevice, note, record, setOnline, step, tell } from "./mock.mjs";
+import { makeDevice, note, record, setOnline, step, tell } from "./world.mjs";
 
 const HOUR = 3_600_000;
 const wave = (ts, period, phase = 0) => Math.sin((ts / period) * 2 * Math.PI + phase);

@@ -5,8 +5,14 @@ import type { Value } from "./types";
 
 const TEXT_MAX = 400;
 
-/** A number with as many digits as a sensor means: up to 6 significant ones, integers in full. */
-export function formatNumber(value: number): string {
+/** How many decimals tell values apart that reach from `min` to `max`. */
+export function decimalsFor(min: number, max: number): number {
+  const reach = max - min || Math.abs(max) || 1;
+  return Math.max(0, Math.min(6, 2 - Math.floor(Math.log10(reach))));
+}
+
+/** A number with as many digits as a sensor means: up to 6 significant ones, at most `most` decimals, integers in full. */
+export function formatNumber(value: number, most = 6): string {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
@@ -16,7 +22,7 @@ export function formatNumber(value: number): string {
       .toExponential(3)
       .replace("e+", "e")
       .replace(/\.?0+e/, "e");
-  const decimals = Math.max(0, Math.min(6, 5 - Math.floor(Math.log10(size))));
+  const decimals = Math.max(0, Math.min(most, 5 - Math.floor(Math.log10(size))));
   const text = value.toFixed(decimals);
   return group(text.includes(".") ? text.replace(/\.?0+$/, "") : text);
 }
@@ -139,6 +145,7 @@ export function hiddenMarks(text: string): string {
 export function slug(name: string): string {
   return name
     .normalize("NFKD")
+    .replace(/\p{M}/gu, "")
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-+|-+$/g, "")

@@ -53,7 +53,7 @@ export function trimBefore(points: Point[], from: number): Point[] {
 
 /**
  * Tells numbers from states: a key that changed its type has both, and each is drawn in its own way.
- * A null, or a value of the other type, is a gap in the line.
+ * A null, or a value of the other type, is a gap in the line and the end of a state.
  */
 export function splitByType(points: Point[]): { line: Line; states: Point[] } {
   const line: Line = [];
@@ -61,8 +61,9 @@ export function splitByType(points: Point[]): { line: Line; states: Point[] } {
   for (const [ts, value] of points) {
     if (typeof value === "number" || typeof value === "bigint") {
       line.push([ts, Number(value)]);
+      if (states.length > 0 && states.at(-1)?.[1] !== null) states.push([ts, null]);
     } else {
-      if (value !== null) states.push([ts, value]);
+      if (value !== null || states.length > 0) states.push([ts, value]);
       if (line.length > 0 && line.at(-1)?.[1] !== null) line.push([ts, null]);
     }
   }
@@ -101,15 +102,18 @@ export function align(lines: Line[]): { ts: number[]; columns: (number | null | 
   return { ts, columns };
 }
 
-/** Stretches of equal value between `from` and `until`; the last one is open to `until`. */
+/** Stretches of equal value between `from` and `until`; a null ends one, the last one is open to `until`. */
 export function spans(states: Point[], from: number, until: number): Span[] {
   const out: Span[] = [];
+  let open: Span | undefined;
   for (const [ts, value] of states) {
     if (ts >= until) break;
-    const last = out.at(-1);
-    if (last && last.value === value) continue;
-    if (last) last.to = ts;
-    out.push({ from: ts, to: until, value: value as string | boolean });
+    if (open?.value === value) continue;
+    if (open) open.to = ts;
+    open = undefined;
+    if (typeof value !== "string" && typeof value !== "boolean") continue;
+    open = { from: ts, to: until, value };
+    out.push(open);
   }
   return out.filter((span) => span.to > from).map((span) => ({ ...span, from: Math.max(from, span.from) }));
 }

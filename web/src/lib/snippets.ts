@@ -29,14 +29,17 @@ function literal(text: string): string {
 function mosquitto({ host, port, tls }: NonNullable<Addresses["mqtt"]>, id: string, token: string): string {
   const flags = `-h ${shell(host)} -p ${port}${tls ? " --capath /etc/ssl/certs" : ""} -u ${shell(id)} -P ${shell(token)}`;
   return `# 1. receive commands and answer each (leave it running)
-mosquitto_sub ${flags} -q 1 -t me/commands | while read -r command; do
+mosquitto_sub ${flags} \\
+  -q 1 -t me/commands | while read -r command; do
   echo "command: $command"
-  cid=$(printf '%s' "$command" | sed 's/.*"id":"\\([^"]*\\)".*/\\1/')
-  mosquitto_pub ${flags} -q 1 -t "me/commands/$cid/result" -m '{"ok":true}'
+  cid=$(printf '%s' "$command" | sed 's/^{"id":"\\([^"]*\\)".*/\\1/')
+  mosquitto_pub ${flags} \\
+    -q 1 -t "me/commands/$cid/result" -m '{"ok":true}'
 done &
 
 # 2. send telemetry
-mosquitto_pub ${flags} -q 1 -t me/telemetry -m '{"temp":21.5,"humidity":48}'
+mosquitto_pub ${flags} \\
+  -q 1 -t me/telemetry -m '{"temp":21.5,"humidity":48}'
 `;
 }
 

@@ -1,0 +1,258 @@
+// The dashboard against a running server: `ROOST_URL=… ROOST_SETUP_LINK=… npm run e2e`.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { asDevice, call, freshId, open, ORIGIN, overflow, PHONE, start, stop, WIDE } from "./browser.mjs";
+
+before(start);
+after(stop);
+
+/** Adds a device through the API and gives its id and token. */
+async function addDevice(page, name, more = {}) {
+  const made = await call(page, "POST", "/devices", { id: freshId("e2e"), name, ...more });
+  return { id: made.id, token: made.credential.token };
+}
+
+const deviceUrl = (id) => `${ORIGIN}/#/devices/${encodeURIComponent(id)}`;
+
+test("a device is added, its first reading arrives, and shows on the list and on the chart", async () => {
+  const { page, context, problems } = await open(WIDE, `${ORIGIN}/#/devices/new`);
+  const id = freshId("greenhouse");
+  await page.getByLabel("Name", { exact: true }).fill("Greenhouse north");
+  await page.getByLabel("Id", { exact: true }).fill(id);
+  await page.locator("#labels").fill(`run=${id}`);
+  await page.getByRole("button", { name: "Add the device" }).click();
+
+  const waiting = page.getByTestId("first-reading");
+  await waiting.getByText("Waiting for the first reading").waitFor();
+  const token = await page.getByTestId("secret").nth(1).innerText();
+  for (const tab of ["mosquitto_pub", "curl", "Python", "MicroPython", "Arduino"]) {
+    await page.getByRole("tab", { name: tab, exact: true }).click();
+    const code = await page.getByRole("tabpanel").locator("pre").innerText();
+    assert.ok(code.includes(token) && code.includes(id), `${tab} lacks the credentials`);
+  }
+  await asDevice(token, "POST", "/me/telemetry", { temp: 21.25, mode: "auto", door: false });
+  await waiting.getByText("First reading received").waitFor();
+  await waiting.getByText("21.25").waitFor();
+
+  await page.goto(`${ORIGIN}/#/devices?q=${id}`);
+  const row = page.locator("tbody tr", { hasText: id });
+  await row.getByText("21.25").waitFor();
+  await asDevice(token, "POST", "/me/telemetry", { temp: 22.75 });
+  await row.getByText("22.75").waitFor();
+
+  await row.getByRole("link", { name: "Greenhouse north" }).click();
+  await page.locator('[data-key="temp"]').getByText("22.75").waitFor();
+  const chart = page.locator('[data-chart="temp"]');
+  await chart.locator("canvas").waitFor();
+  await asDevice(token, "POST", "/me/telemetry", { temp: 23.5 });
+  await chart.getByTestId("chart-last").getByText("23.5").waitFor();
+  await page.locator('[data-key="mode"]').click();
+  await page.locator('[data-chart="mode"]').getByText("auto").waitFor();
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
+test("a key that changes its type does not break the chart", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const { id, token } = await addDevice(page, "Type flipper");
+  for (const x of [1, 2, "three", true, 4.5]) await asDevice(token, "POST", "/me/telemetry", { x });
+  await page.goto(deviceUrl(id));
+  const chart = page.locator('[data-chart="x"]');
+  await chart.locator("canvas").waitFor();
+  await chart.locator("li", { hasText: "three" }).waitFor();
+  for (const range of ["15m", "24h", "30d", "1h"]) {
+    await page
+      .getByRole("group", { name: "Range" })
+      .getByRole("button", { name: range, exact: true })
+      .click();
+    await page.locator('[data-testid="chart-panel"][aria-busy="false"]').waitFor();
+  }
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
+test("a command waits, is fetched and answered, and another is cancelled, all seen as it happens", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const { id, token } = await addDevice(page, "Obedient");
+  await page.goto(deviceUrl(id));
+  const panel = page.getByTestId("commands");
+  await panel.getByLabel("Name").fill("set_led");
+  await panel.getByLabel("Parameters").fill("{on: true}");
+  await panel.getByRole("button", { name: "Send command" }).click();
+  await panel.getByRole("alert").waitFor();
+  await panel.getByLabel("Parameters").fill('{"on": true}');
+  await panel.getByRole("button", { name: "Send command" }).click();
+  await panel.locator('[data-state="queued"]').waitFor();
+
+  const { items } = await asDevice(token, "GET", "/me/commands?wait=5s");
+  assert.deepEqual(items[0].params, { on: true });
+  await asDevice(token, "POST", `/me/commands/${items[0].id}/result`, { ok: true, result: "lit" });
+  const done = panel.locator('[data-state="succeeded"]');
+  await done.getByText("lit").waitFor();
+
+  await panel.getByRole("button", { name: "Send command" }).click();
+  await panel.locator('[data-state="queued"]').getByRole("button", { name: "Cancel" }).click();
+  await panel.locator('[data-state="cancelled"]').waitFor();
+  await page.getByTestId("recorder").locator("li", { hasText: "command" }).first().waitFor();
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
+test("the desired state is edited, and a change by somebody else meanwhile is not written over", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const { id } = await addDevice(page, "Twin");
+  await call(page, "PATCH", `/devices/${id}/twin`, { desired: { interval: 10 } });
+  await page.goto(deviceUrl(id));
+  const panel = page.getByTestId("twin");
+  await panel.getByRole("button", { name: "Edit desired" }).click();
+  await panel.getByLabel("Desired state").fill('{"interval": 5, "led": true}');
+  await call(page, "PATCH", `/devices/${id}/twin`, { desired: { colour: "amber" } });
+  await panel.getByRole("button", { name: "Save" }).click();
+  await panel.getByRole("button", { name: "Put my change on top" }).click();
+  await panel.getByRole("button", { name: "Save" }).click();
+  await panel.locator('[data-field="led"]').getByText("true").waitFor();
+  const { desired } = await call(page, "GET", `/devices/${id}/twin`);
+  assert.deepEqual(desired, { interval: 5, led: true, colour: "amber" });
+  // The browser itself reports the one answer 412.
+  assert.deepEqual(
+    problems.filter((text) => !text.includes("412")),
+    [],
+  );
+  await context.close();
+});
+
+test("hostile names, labels, keys and values are shown as text and run nothing (J-12, J-14)", async () => {
+  const { page, context, problems } = await open(WIDE);
+  await context.addInitScript(() => {
+    window.ran = false;
+  });
+  const img = '<img src=x onerror="window.ran=true">';
+  const names = [
+    img,
+    "{{7*7}}",
+    "${jndi:ldap://x}",
+    "%s%n",
+    "javascript:alert(1)",
+    "[a](javascript:alert(1))",
+  ];
+  const run = freshId("run");
+  const devices = [];
+  for (const name of [...names, "safe\u202egnp.exe", "zero\u200bwidth"]) {
+    devices.push(await addDevice(page, name, { labels: { run, note: img } }));
+  }
+  const [{ id, token }] = devices;
+  await asDevice(token, "POST", "/me/telemetry", { [img]: img, "{{7*7}}": "{{7*7}}", n: 1 });
+  await call(page, "PATCH", `/devices/${id}/twin`, { desired: { [img]: img } });
+  await call(page, "POST", `/devices/${id}/commands`, { name: img, params: { [img]: img } });
+
+  await page.goto(`${ORIGIN}/#/devices?label=run%3D${run}`);
+  await page
+    .locator("tbody tr")
+    .nth(devices.length - 1)
+    .waitFor();
+  for (const name of names) await page.locator("td bdi", { hasText: name }).first().waitFor();
+  assert.equal(await page.getByText("49", { exact: true }).count(), 0);
+  const turned = page.locator("tbody tr", { hasText: "U+202E" });
+  assert.equal(await turned.locator("bdi").first().innerText(), "safe\u202egnp.exe");
+  await page.getByText("U+200B").waitFor();
+
+  await page.reload();
+  await page.goto(deviceUrl(id));
+  await page.getByTestId("commands").getByText(img).first().waitFor();
+  await page.getByTestId("twin").getByText(img).first().waitFor();
+  for (const tile of await page.locator("[data-key]").all()) await tile.click();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByText(img).waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+  assert.equal(await page.locator('img, iframe, object, a[href^="javascript:"]').count(), 0);
+  assert.notEqual(await page.evaluate(() => window.ran), true);
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
+test("every room fits a phone of 390 pixels, in light and in dark", async () => {
+  for (const colorScheme of ["light", "dark"]) {
+    const { page, context, problems } = await open({ ...PHONE, colorScheme });
+    const { id, token } = await addDevice(page, `A rather long name of a device, ${"x".repeat(90)}`, {
+      labels: { place: "y".repeat(60), room: "kitchen" },
+    });
+    await asDevice(token, "POST", "/me/telemetry", { ["key".repeat(30)]: "z".repeat(300), temp: 1.5 });
+    for (const room of ["#/devices", "#/devices/new", `#/devices/${id}`, "#/tokens", "#/api"]) {
+      await page.goto(`${ORIGIN}/${room}`);
+      await page.locator("h1").waitFor();
+      await page.waitForLoadState("load");
+      assert.ok(
+        (await overflow(page)) <= 0,
+        `${room} is ${await overflow(page)} pixels too wide in ${colorScheme}`,
+      );
+    }
+    const ground = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const brightness = Number(/\d+/.exec(ground)?.[0]);
+    assert.ok(colorScheme === "dark" ? brightness < 60 : brightness > 200, `${ground} is not ${colorScheme}`);
+    assert.deepEqual(problems, []);
+    await context.close();
+  }
+});
+
+test("the theme is switched, and stays so after a reload", async () => {
+  const { page, context, problems } = await open({ ...WIDE, colorScheme: "light" });
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  await page.getByRole("heading", { name: "Devices" }).waitFor();
+  const light = await ground();
+  await page.getByRole("button", { name: "Switch to dark colours" }).click();
+  assert.notEqual(await ground(), light);
+  await page.reload();
+  await page.getByRole("button", { name: "Switch to light colours" }).waitFor();
+  assert.notEqual(await ground(), light);
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
+test("a device is renamed, gets a new token, loses it again, and is deleted", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const { id } = await addDevice(page, "Before");
+  await page.goto(deviceUrl(id));
+  await page.getByRole("button", { name: "Edit", exact: true }).click();
+  await page.locator("#edit-name").fill("After");
+  await page.locator("#edit-labels").fill("room=kitchen");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { name: "After" }).waitFor();
+
+  const credentials = page.getByTestId("credentials");
+  await credentials.getByRole("button", { name: "New token" }).click();
+  const token = await credentials.getByTestId("secret").innerText();
+  await asDevice(token, "POST", "/me/telemetry", { temp: 1 });
+  await credentials.locator("tbody tr").nth(1).getByRole("button", { name: "Revoke" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  assert.equal(await credentials.locator("tbody tr").count(), 1);
+
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("heading", { name: "Devices" }).waitFor();
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
+test("an API token is made, shown once and revoked, and the API page lists the operations", async () => {
+  const { page, context, problems } = await open(WIDE, `${ORIGIN}/#/tokens`);
+  const name = freshId("reporting");
+  await page.locator("#token-name").fill(name);
+  await page.getByRole("button", { name: "Create a token" }).click();
+  const secret = await page.getByTestId("secret").innerText();
+  assert.ok(secret.length >= 16);
+  await page.reload();
+  const row = page.locator("tbody tr", { hasText: name });
+  await row.waitFor();
+  assert.equal(await page.getByText(secret).count(), 0);
+  await row.getByRole("button", { name: "Revoke" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+  await row.waitFor({ state: "detached" });
+
+  await page.goto(`${ORIGIN}/#/api`);
+  await page.locator("summary", { hasText: "/devices" }).first().click();
+  await page.getByText("Authorization: Bearer").first().waitFor();
+  assert.deepEqual(problems, []);
+  await context.close();
+});

@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { deviceHref, devicesHref, parseRoute } from "./router.svelte";
+
+test.each([
+  ["", "home"],
+  ["#", "home"],
+  ["#/", "home"],
+  ["#/login", "login"],
+  ["#/tokens/", "tokens"],
+  ["#/api", "api"],
+  ["#/devices/new", "new-device"],
+  ["#/nowhere", "lost"],
+  ["#/tokens/x", "lost"],
+  ["#/devices/a/b", "lost"],
+  ["#/devices/%E0%A4%A", "lost"],
+])("%s leads to %s", (hash, room) => expect(parseRoute(hash).room).toBe(room));
+
+test("the set-up link carries its token", () => {
+  expect(parseRoute("#/setup/abc-123")).toEqual({ room: "setup", token: "abc-123" });
+  expect(parseRoute("#/setup")).toEqual({ room: "setup", token: "" });
+});
+
+test("the list carries its search", () => {
+  const route = parseRoute(devicesHref({ q: "a&b=?", label: "room=kitchen", online: "" }));
+  expect(route.room === "devices" && Object.fromEntries(route.query)).toEqual({
+    q: "a&b=?",
+    label: "room=kitchen",
+  });
+  expect(devicesHref({ q: "" })).toBe("#/devices");
+});
+
+test.each(["plain", "new", "a.b:c", "a/b", "100%", "ü <x>", "?q"])(
+  "the page of the device %s has an address",
+  (id) => expect(parseRoute(deviceHref(id))).toEqual({ room: "device", id }),
+);

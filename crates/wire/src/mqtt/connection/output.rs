@@ -27,7 +27,8 @@ impl Connection {
     /// that is given already stands. An error ends the connection; 3.1.1 has no word for some.
     ///
     /// # Errors
-    /// The client takes no packet as large as this, or it cannot be said: close without an answer.
+    /// The client takes no packet as large as this, or it cannot be said: the connection is over
+    /// without an answer.
     pub fn answer_connect(
         &mut self,
         connack: ConnAck<'_>,
@@ -49,10 +50,14 @@ impl Connection {
             Version::V5 => self.with_our_limits(connack),
         };
         self.keep_alive = connack.properties.server_keep_alive.unwrap_or(self.keep_alive);
-        self.write(&Packet::ConnAck(Box::new(connack)), out)?;
-        self.phase = Phase::Connected;
-        self.restart_keep_alive(now);
-        Ok(())
+        let written = self.write(&Packet::ConnAck(Box::new(connack)), out);
+        if written.is_err() {
+            self.end();
+        } else {
+            self.phase = Phase::Connected;
+            self.restart_keep_alive(now);
+        }
+        written
     }
 
     fn with_our_limits<'a>(&self, mut connack: ConnAck<'a>) -> ConnAck<'a> {

@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../../crates/wire/tests/mqtt/oracle.rs"]
+#[expect(dead_code, reason = "each target uses one oracle of the file")]
+mod oracle;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| oracle::decode_any(bytes));

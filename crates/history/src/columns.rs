@@ -1,0 +1,276 @@
+//! How a reading stands in columns.
+//!
+//! `value` is the number. `int` stands beside it where a double could lose digits (beyond 2^53).
+//! `text` without `value` is a text; `text` beside `value` is its exact spelling: `true` and
+//! `false` beside 1 and 0, and the digits of a whole number beyond 64 bits signed. A reading with
+//! neither is a gap. `position` is the reading's place in the log: of two readings of one series
+//! at one time, the one with the larger position counts.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, Float64Builder, Int64Builder, RecordBatch, StringBuilder, StringDictionaryBuilder,
+    TimestampMillisecondBuilder,
+};
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType,
+};
+use arrow::error::ArrowError;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use roost_hub::reading::{Quality, Value};
+use roost_hub::storage::Position;
+use roost_hub::time::Timestamp;
+
+pub(crate) const DEVICE: usize = 0;
+pub(crate) const KEY: usize = 1;
+pub(crate) const TS: usize = 2;
+const VALUE: usize = 3;
+const INT: usize = 4;
+const TEXT: usize = 5;
+const QUALITY: usize = 6;
+pub(crate) const POSITION: usize = 7;
+
+/// Readings to a row group: what a query of one series reads at least.
+pub(crate) const ROW_GROUP_LENGTH: usize = 65_536;
+
+/// Up to here a double holds every whole number.
+const EXACT_MAX: u64 = 1 << 53;
+
+/// One reading of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) ts: Timestamp,
+    pub(crate) position: Position,
+    pub(crate) value: Value,
+    pub(crate) quality: Quality,
+}
+
+/// Whether the columns are those of a stored file or of an answer, which has no positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Stored,
+    Answer,
+}
+
+pub(crate) fn schema(layout: Layout) -> SchemaRef {
+    let names = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let mut fields = vec![
+        Field::new("device", names(), false),
+        Field::new("key", names(), false),
+        Field::new("ts", DataType::Timestamp(TimeUnit::Millisecond, Some(Arc::from("UTC"))), false),
+        Field::new("value", DataType::Float64, true),
+        Field::new("int", DataType::Int64, true),
+        Field::new("text", DataType::Utf8, true),
+        Field::new("quality", names(), false),
+    ];
+    if layout == Layout::Stored {
+        fields.push(Field::new("position", DataType::Int64, false));
+    }
+    Arc::new(Schema::new(fields))
+}
+
+/// How every file is written.
+///
+/// # Errors
+/// When this build of the compressor does not know level 1.
+pub(crate) fn properties() -> Result<WriterProperties, ParquetError> {
+    let sorting = [KEY, DEVICE, TS]
+        .iter()
+        .filter_map(|column| i32::try_from(*column).ok())
+        .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false })
+        .collect();
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_LENGTH))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_sorting_columns(Some(sorting));
+    for column in ["ts", "position", "int"] {
+        let path = ColumnPath::from(column);
+        builder = builder
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+    }
+    Ok(builder.build())
+}
+
+/// Rows on their way into columns.
+pub(crate) struct Columns {
+    layout: Layout,
+    device: StringDictionaryBuilder<Int32Type>,
+    key: StringDictionaryBuilder<Int32Type>,
+    ts: TimestampMillisecondBuilder,
+    value: Float64Builder,
+    int: Int64Builder,
+    text: StringBuilder,
+    quality: StringDictionaryBuilder<Int32Type>,
+    position: Int64Builder,
+}
+
+impl Columns {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            device: StringDictionaryBuilder::new(),
+            key: StringDictionaryBuilder::new(),
+            ts: TimestampMillisecondBuilder::new(),
+            value: Float64Builder::new(),
+            int: Int64Builder::new(),
+            text: StringBuilder::new(),
+            quality: StringDictionaryBuilder::new(),
+            position: Int64Builder::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, device: &str, key: &str, row: &Row) {
+        self.device.append_value(device);
+        self.key.append_value(key);
+        self.ts.append_value(row.ts.0);
+        self.quality.append_value(quality_name(row.quality));
+        self.position.append_value(row.position.0.cast_signed());
+        let mut int = None;
+        match &row.value {
+            Value::Boolean(value) => {
+                self.value.append_value(f64::from(u8::from(*value)));
+                self.text.append_value(if *value { "true" } else { "false" });
+            }
+            Value::Integer(value) => {
+                self.value.append_value(*value as f64);
+                self.text.append_null();
+                int = (value.unsigned_abs() > EXACT_MAX).then_some(*value);
+            }
+            Value::Unsigned(value) => {
+                self.value.append_value(*value as f64);
+                match i64::try_from(*value) {
+                    Ok(small) => {
+                        self.text.append_null();
+                        int = (*value > EXACT_MAX).then_some(small);
+                    }
+                    Err(_large) => self.text.append_value(value.to_string()),
+                }
+            }
+            Value::Number(value) => {
+                self.value.append_value(*value);
+                self.text.append_null();
+            }
+            Value::Text(text) => {
+                self.value.append_null();
+                self.text.append_value(text);
+            }
+            Value::Gap => {
+                self.value.append_null();
+                self.text.append_null();
+            }
+        }
+        self.int.append_option(int);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ts.values_slice().len()
+    }
+
+    /// The columns so far; the next rows begin new ones.
+    pub(crate) fn finish(self) -> Result<RecordBatch, ArrowError> {
+        let Self {
+            layout,
+            mut device,
+            mut key,
+            mut ts,
+            mut value,
+            mut int,
+            mut text,
+            mut quality,
+            mut position,
+        } = self;
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(device.finish()),
+            Arc::new(key.finish()),
+            Arc::new(ts.finish().with_timezone("UTC")),
+            Arc::new(value.finish()),
+            Arc::new(int.finish()),
+            Arc::new(text.finish()),
+            Arc::new(quality.finish()),
+        ];
+        if layout == Layout::Stored {
+            columns.push(Arc::new(position.finish()));
+        }
+        RecordBatch::try_new(schema(layout), columns)
+    }
+}
+
+/// The rows of a batch of a stored file.
+pub(crate) fn rows(batch: &RecordBatch) -> Result<Vec<Row>, ArrowError> {
+    let wrong = || ArrowError::SchemaError("the columns are not those of a history file".to_owned());
+    let column = |index: usize| batch.columns().get(index).ok_or_else(wrong);
+    let ts = column(TS)?.as_primitive_opt::<TimestampMillisecondType>().ok_or_else(wrong)?;
+    let values = column(VALUE)?.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?;
+    let ints = column(INT)?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
+    let texts = column(TEXT)?.as_string_opt::<i32>().ok_or_else(wrong)?;
+    let qualities = column(QUALITY)?.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
+    let qualities = qualities.downcast_dict::<arrow::array::StringArray>().ok_or_else(wrong)?;
+    let positions = column(POSITION)?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
+    let texts = texts.iter().zip(qualities);
+    let numbers = values.iter().zip(ints.iter());
+    let places = ts.values().iter().zip(positions.values());
+    let rows = places.zip(numbers).zip(texts).map(|(((ts, position), (number, int)), (text, quality))| Row {
+        ts: Timestamp(*ts),
+        position: Position(position.cast_unsigned()),
+        value: value(number, int, text),
+        quality: quality_named(quality.unwrap_or_default()),
+    });
+    Ok(rows.collect())
+}
+
+fn value(number: Option<f64>, int: Option<i64>, text: Option<&str>) -> Value {
+    match (number, int, text) {
+        (_, Some(int), _) => Value::Integer(int),
+        (Some(_), None, Some("true")) => Value::Boolean(true),
+        (Some(_), None, Some("false")) => Value::Boolean(false),
+        (Some(number), None, Some(text)) => text.parse().map_or(Value::Number(number), Value::Unsigned),
+        (Some(number), None, None) => Value::Number(number),
+        (None, None, Some(text)) => Value::Text(Arc::from(text)),
+        (None, None, None) => Value::Gap,
+    }
+}
+
+/// The one spelling of a value in answers, whether it comes from a file or from memory: a whole
+/// number is an integer, up to where a double holds every one of them.
+pub(crate) fn spelled(value: Value) -> Value {
+    match value {
+        Value::Number(number) => whole(number).map_or(Value::Number(number), Value::Integer),
+        Value::Unsigned(number) => i64::try_from(number).map_or(Value::Unsigned(number), Value::Integer),
+        other => other,
+    }
+}
+
+fn whole(number: f64) -> Option<i64> {
+    let negative_zero = number == 0.0 && number.is_sign_negative();
+    if number.fract() != 0.0 || number.abs() > EXACT_MAX as f64 || negative_zero {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "whole and at most 2^53, checked above")]
+    Some(number as i64)
+}
+
+pub(crate) fn quality_name(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Good => "good",
+        Quality::Stale => "stale",
+        Quality::Bad => "bad",
+        Quality::Clock => "clock",
+        Quality::Kind => "kind",
+    }
+}
+
+fn quality_named(name: &str) -> Quality {
+    match name {
+        "good" => Quality::Good,
+        "stale" => Quality::Stale,
+        "clock" => Quality::Clock,
+        "kind" => Quality::Kind,
+        _ => Quality::Bad,
+    }
+}

@@ -48,7 +48,7 @@ test("a device is added, its first reading arrives, and shows on the list and on
   await asDevice(token, "POST", "/me/telemetry", { temp: 23.5 });
   await chart.getByTestId("chart-last").getByText("23.5").waitFor();
   await page.locator('[data-key="mode"]').click();
-  await page.locator('[data-chart="mode"]').getByText("auto").waitFor();
+  await page.locator('[data-chart="mode"] li', { hasText: "auto" }).waitFor();
   assert.deepEqual(problems, []);
   await context.close();
 });

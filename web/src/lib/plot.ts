@@ -21,6 +21,9 @@ export interface PlotOptions {
 
 /** Charts with the same key show their cursor at the same time. */
 const SYNC_KEY = "roost";
+/** The room left and right of the drawing, which the strips of states keep too. */
+const LEFT_PX = 58;
+const RIGHT_PX = 12;
 
 function colour(name: string): string {
   // A custom property holds `light-dark(…)` as written; only a real property computes to a colour.
@@ -65,7 +68,7 @@ function axes(): uPlot.Axis[] {
       ...shared,
       space: 34,
       gap: 6,
-      size: 58,
+      size: LEFT_PX,
       values: (_plot, splits) => splits.map((split) => formatNumber(split)),
     },
   ];
@@ -105,7 +108,7 @@ export function makePlot(target: HTMLElement, options: PlotOptions, data: uPlot.
       width: target.clientWidth || 300,
       height: options.height,
       legend: { show: false },
-      padding: [10, 12, 0, 0],
+      padding: [10, RIGHT_PX, 0, 0],
       scales: { x: { time: true }, y: { range: paddedRange } },
       axes: axes(),
       series: [{}, ...options.series.map(line), ...edges],
@@ -121,7 +124,10 @@ export function makePlot(target: HTMLElement, options: PlotOptions, data: uPlot.
       cursor: {
         sync: { key: SYNC_KEY, scales: ["x", null] },
         drag: { x: true, y: false, setScale: false },
-        points: { size: 7 },
+        points: {
+          size: 7,
+          fill: (_plot, place) => colour(`--series-${(options.series[place - 1]?.place ?? 0) % 8}`),
+        },
         y: false,
       },
       hooks: {

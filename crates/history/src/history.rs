@@ -9,7 +9,7 @@ use parquet::errors::ParquetError;
 use roost_hub::record::decode_readings;
 use roost_hub::storage::{Batch, Log, Position, StorageError};
 use roost_hub::time::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::directory::{Directory, Files};
 use crate::file::Footers;
@@ -86,8 +86,6 @@ pub(crate) struct State {
     pub(crate) sealed: Option<Arc<Tail>>,
     pub(crate) tail: Tail,
     pub(crate) files: Files,
-    /// Up to where the files go.
-    flushed: Position,
 }
 
 /// The history of all tenants. See [`History::run`] for who keeps it going.
@@ -98,6 +96,7 @@ pub struct History {
     pub(crate) rule: FlushRule,
     directory: Directory,
     state: Mutex<State>,
+    flushed: watch::Sender<Position>,
     /// Held while the log is read into the tail: one reader at a time keeps the order.
     reading: Mutex<()>,
     /// Held while files are written.
@@ -129,7 +128,8 @@ impl History {
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             rule,
             directory,
-            state: Mutex::new(State { sealed: None, tail, files, flushed }),
+            state: Mutex::new(State { sealed: None, tail, files }),
+            flushed: watch::Sender::new(flushed),
             reading: Mutex::default(),
             writing: Mutex::default(),
         }))
@@ -138,7 +138,13 @@ impl History {
     /// Up to here the history does not need the log any more: it is in files.
     #[must_use]
     pub fn trim_position(&self) -> Position {
-        self.state().flushed
+        *self.flushed.borrow()
+    }
+
+    /// Watches [`History::trim_position`].
+    #[must_use]
+    pub fn flushed(&self) -> watch::Receiver<Position> {
+        self.flushed.subscribe()
     }
 
     /// Writes everything that is durable in the log to files, now; `now` names their day. For
@@ -228,7 +234,8 @@ impl History {
             state.files.entry(tenant).or_default().push(file);
         }
         state.sealed = None;
-        state.flushed = sealed.to;
+        drop(state);
+        self.flushed.send_replace(sealed.to);
         Ok(())
     }
 }

@@ -205,11 +205,12 @@ pub fn may(principal: &Principal, action: Action<'_>) -> Result<(), Denied> {
     };
     let least = match action {
         Action::ReadDevices | Action::ReadDevice(_) => Role::Viewer,
-        Action::SendCommands
-        | Action::WriteTwin
-        | Action::WriteTelemetry(_)
-        | Action::WriteDocuments(_) => Role::Operator,
-        Action::WriteDevices | Action::ManageProfiles | Action::ManageRules | Action::ReadAudit => Role::Admin,
+        Action::SendCommands | Action::WriteTwin | Action::WriteTelemetry(_) | Action::WriteDocuments(_) => {
+            Role::Operator
+        }
+        Action::WriteDevices | Action::ManageProfiles | Action::ManageRules | Action::ReadAudit => {
+            Role::Admin
+        }
         // An application that answers in a device's name would let a command seem done.
         Action::ActAs(_) => return Err(DEVICE),
         Action::ManageTokens | Action::ManageUsers => Role::Owner,

@@ -1,0 +1,67 @@
+//! The registry: tenants, devices and their credentials, profiles, API tokens, users.
+//!
+//! Everything here is a fact in a table, changed by one caller at a time per tenant, and durable
+//! before the verb returns.
+
+mod authenticate;
+mod create_device;
+mod credential;
+mod delete_device;
+mod device;
+mod device_query;
+mod fact;
+mod family;
+mod link;
+mod password;
+mod profile;
+mod secret;
+mod setup;
+mod tenant;
+mod tenant_state;
+mod throttle;
+mod token;
+mod update_device;
+mod user;
+mod web_session;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::id::TenantId;
+
+pub use authenticate::{AuthenticateError, PasswordCheck, Presented};
+pub use create_device::{CreateDeviceError, NewDevice};
+pub use credential::{
+    AddCredentialError, Credential, CredentialKind, NewCredential, Psk, RevokeCredentialError,
+};
+pub use delete_device::DeleteDeviceError;
+pub use device::Device;
+pub use device_query::{DevicePage, DeviceQuery};
+pub use password::{HashPasswordError, PasswordHash};
+pub use profile::{DIALECT_PROFILES, Profile, PutProfileError};
+pub use secret::Secret;
+pub use setup::SetUpError;
+pub use tenant::{CreateTenantError, DEFAULT_TENANT, DeleteTenantError, Tenant, default_tenant};
+pub use throttle::{RetryAfter, Throttle};
+pub use token::{CreateTokenError, DeleteTokenError, NewToken, Token};
+pub use update_device::{DeviceUpdate, UpdateDeviceError};
+pub use user::{CreateUserError, DeleteUserError, NewUser, UpdateUserError, User, UserUpdate};
+pub use web_session::{SignInError, VerifiedUser, WEB_SESSION_LIFETIME};
+
+use password::Passwords;
+use setup::SetUp;
+use tenant_state::TenantState;
+
+/// What the registry keeps in memory beside its tables.
+#[derive(Debug, Default)]
+pub struct Registry {
+    tenants: Mutex<HashMap<TenantId, Arc<TenantState>>>,
+    passwords: Passwords,
+    set_up: Mutex<SetUp>,
+    /// Failed log-ins, by identity and by address.
+    pub throttle: Throttle,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

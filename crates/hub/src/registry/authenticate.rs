@@ -8,10 +8,10 @@ use crate::id::{CredentialId, DeviceId, TenantId};
 use crate::principal::{Actor, CredentialRef, Principal};
 use crate::storage::{Key, StorageError};
 
-use super::credential::{Proof, Psk, StoredCredential, common_name_key, credential_key, identity_key};
 use super::device::Device;
 use super::fact;
 use super::password::{PasswordHash, Verdict};
+use super::proof::{Proof, StoredCredential, common_name_key, credential_key};
 use super::secret::{Holder, SecretHash, SecretOwner};
 
 /// The longest name or secret that is looked up, in bytes.
@@ -142,25 +142,6 @@ impl Hub {
         Err(AuthenticateError::Unknown)
     }
 
-    /// The pre-shared key of an identity, for a DTLS handshake.
-    ///
-    /// # Errors
-    /// [`AuthenticateError`]; every one of them is a denial.
-    pub fn psk(&self, identity: &str) -> Result<Psk, AuthenticateError> {
-        check_length(identity.as_bytes())?;
-        let principal = self.by_index(&identity_key(identity)?)?;
-        let (Some(device), Some(credential)) = (principal.device(), &principal.credential) else {
-            return Err(AuthenticateError::Unknown);
-        };
-        match self.proof(&principal.tenant, device, &credential.id)? {
-            Some(Proof::Psk { key_hex, .. }) => {
-                let key = hex::decode(key_hex).map_err(|_damaged| AuthenticateError::Unknown)?;
-                Ok(Psk { principal, key })
-            }
-            _ => Err(AuthenticateError::Unknown),
-        }
-    }
-
     /// A principal for a device that shows no credential of ours: a dialled one, or one that a
     /// dialect recognises by a link.
     ///
@@ -211,7 +192,7 @@ impl Hub {
         self.by_index(&SecretHash::of(secret).key()?)
     }
 
-    fn by_index(&self, index: &Key) -> Result<Arc<Principal>, AuthenticateError> {
+    pub(super) fn by_index(&self, index: &Key) -> Result<Arc<Principal>, AuthenticateError> {
         let found = fact::get::<SecretOwner>(&*self.store.table, index)?;
         let SecretOwner { tenant, holder } = found.ok_or(AuthenticateError::Unknown)?.value;
         match holder {
@@ -253,7 +234,7 @@ impl Hub {
         Err(AuthenticateError::NeedsHashing(PasswordCheck { password: password.into(), candidates }))
     }
 
-    fn proof(
+    pub(super) fn proof(
         &self,
         tenant: &TenantId,
         device: &DeviceId,
@@ -263,7 +244,7 @@ impl Hub {
         Ok(fact::get::<StoredCredential>(&*self.store.table, &key)?.map(|found| found.value.proof))
     }
 
-    fn principal_of(
+    pub(super) fn principal_of(
         &self,
         tenant: &TenantId,
         device: &Device,
@@ -287,6 +268,6 @@ impl Hub {
 }
 
 /// Longer than any credential: not worth a hash.
-fn check_length(shown: &[u8]) -> Result<(), AuthenticateError> {
+pub(super) fn check_length(shown: &[u8]) -> Result<(), AuthenticateError> {
     if (1..=PRESENTED_LENGTH_MAX).contains(&shown.len()) { Ok(()) } else { Err(AuthenticateError::Unknown) }
 }

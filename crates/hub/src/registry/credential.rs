@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::hub::Hub;
 use crate::id::{CredentialId, DeviceId, TenantId};
 use crate::principal::Whose;
-use crate::storage::{Expected, Key, Position, PutError, StorageError};
+use crate::storage::{Expected, Key, PutError, StorageError};
 use crate::time::Timestamp;
 
 use super::device::Device;
-use super::fact::{self, position};
+use super::fact;
 use super::password::PasswordHash;
+use super::proof::{Proof, StoredCredential, credential_key};
 use super::secret::{Holder, Secret, SecretHash, SecretOwner, check_given};
 
 /// The most credentials of a device.
@@ -107,88 +108,8 @@ pub enum RevokeCredentialError {
     Storage(#[from] StorageError),
 }
 
-/// A pre-shared key, for the DTLS listener.
-#[derive(Clone)]
-pub struct Psk {
-    /// The device whose key it is.
-    pub principal: std::sync::Arc<crate::principal::Principal>,
-    /// The key.
-    pub key: Vec<u8>,
-}
-
-impl std::fmt::Debug for Psk {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Psk").field("principal", &self.principal).finish_non_exhaustive()
-    }
-}
-
-/// A credential as it is kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct StoredCredential {
-    pub(super) id: CredentialId,
-    pub(super) created_at: Timestamp,
-    #[serde(with = "position")]
-    pub(super) born: Position,
-    pub(super) proof: Proof,
-}
-
-/// How the device proves it.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub(super) enum Proof {
-    Token { hash: SecretHash },
-    Password { hash: PasswordHash },
-    Psk { identity: String, key_hex: String },
-    X509 { common_name: String },
-}
-
-impl std::fmt::Debug for Proof {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Proof({:?})", self.kind())
-    }
-}
-
-impl Proof {
-    fn kind(&self) -> CredentialKind {
-        match self {
-            Self::Token { .. } => CredentialKind::Token,
-            Self::Password { .. } => CredentialKind::Password,
-            Self::Psk { .. } => CredentialKind::Psk,
-            Self::X509 { .. } => CredentialKind::X509,
-        }
-    }
-
-    /// The entry by which the credential is found at log-in.
-    fn index(&self, tenant: &TenantId, device: &DeviceId) -> Result<Key, StorageError> {
-        match self {
-            Self::Token { hash } => hash.key(),
-            Self::Password { .. } => {
-                fact::key(Key::of("passwords").level(device.as_str()).level(tenant.as_str()))
-            }
-            Self::Psk { identity, .. } => identity_key(identity),
-            Self::X509 { common_name } => common_name_key(common_name),
-        }
-    }
-}
-
-pub(super) fn identity_key(identity: &str) -> Result<Key, StorageError> {
-    fact::key(Key::of("identities").level(identity))
-}
-
-pub(super) fn common_name_key(common_name: &str) -> Result<Key, StorageError> {
-    fact::key(Key::of("common-names").level(common_name))
-}
-
 fn credentials_prefix(tenant: &TenantId, device: &DeviceId) -> String {
     Key::of("credentials").level(tenant.as_str()).level(device.as_str()).prefix()
-}
-
-pub(super) fn credential_key(
-    tenant: &TenantId,
-    device: &DeviceId,
-    id: &CredentialId,
-) -> Result<Key, StorageError> {
-    fact::key(Key::of("credentials").level(tenant.as_str()).level(device.as_str()).level(id.as_str()))
 }
 
 impl From<&StoredCredential> for Credential {

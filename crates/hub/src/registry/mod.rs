@@ -12,8 +12,11 @@ mod device_query;
 mod fact;
 mod family;
 mod link;
+mod owner;
 mod password;
 mod profile;
+mod proof;
+mod psk;
 mod secret;
 mod setup;
 mod tenant;
@@ -21,6 +24,7 @@ mod tenant_state;
 mod throttle;
 mod token;
 mod update_device;
+mod update_user;
 mod user;
 mod web_session;
 
@@ -31,21 +35,21 @@ use crate::id::TenantId;
 
 pub use authenticate::{AuthenticateError, PasswordCheck, Presented};
 pub use create_device::{CreateDeviceError, NewDevice};
-pub use credential::{
-    AddCredentialError, Credential, CredentialKind, NewCredential, Psk, RevokeCredentialError,
-};
+pub use credential::{AddCredentialError, Credential, CredentialKind, NewCredential, RevokeCredentialError};
 pub use delete_device::DeleteDeviceError;
 pub use device::Device;
 pub use device_query::{DevicePage, DeviceQuery};
 pub use password::{HashPasswordError, PasswordHash};
 pub use profile::{DIALECT_PROFILES, Profile, PutProfileError};
+pub use psk::Psk;
 pub use secret::Secret;
 pub use setup::SetUpError;
 pub use tenant::{CreateTenantError, DEFAULT_TENANT, DeleteTenantError, Tenant, default_tenant};
 pub use throttle::{RetryAfter, Throttle};
 pub use token::{CreateTokenError, DeleteTokenError, NewToken, Token};
 pub use update_device::{DeviceUpdate, UpdateDeviceError};
-pub use user::{CreateUserError, DeleteUserError, NewUser, UpdateUserError, User, UserUpdate};
+pub use update_user::{DeleteUserError, UpdateUserError, UserUpdate};
+pub use user::{CreateUserError, NewUser, User};
 pub use web_session::{SignInError, VerifiedUser, WEB_SESSION_LIFETIME};
 
 use password::Passwords;

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 use super::password::PasswordHash;
 use super::secret::{Secret, SecretHash};
 use super::tenant::default_tenant;
-use super::user::{CreateUserError, NewUser};
+use super::user::{CreateUserError, NewUser, Reach};
 use super::web_session::{SignInError, VerifiedUser};
 use super::{lock, tenant_state::TenantState};
 
@@ -111,10 +111,11 @@ impl Hub {
         if !is_right {
             return Err(SetUpError::Token);
         }
-        let user = self.put_new_user(&default_tenant(), owner, true).map_err(|error| match error {
-            CreateUserError::Storage(error) => SetUpError::Storage(error),
-            other => SetUpError::Invalid(other.to_string()),
-        })?;
+        let user =
+            self.put_new_user(&default_tenant(), owner, Reach::Server).map_err(|error| match error {
+                CreateUserError::Storage(error) => SetUpError::Storage(error),
+                other => SetUpError::Invalid(other.to_string()),
+            })?;
         set_up.token = None;
         Ok(user.id)
     }

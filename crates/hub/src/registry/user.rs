@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::Hub;
 use crate::id::{TenantId, UserId};
-use crate::principal::{Role, Whose};
+use crate::principal::Role;
 use crate::storage::{Expected, Key, PutError, StorageError};
 use crate::time::Timestamp;
 
@@ -50,19 +50,6 @@ pub struct NewUser {
     pub password: PasswordHash,
 }
 
-/// What is to be different about a person; `None` leaves as it is.
-#[derive(Clone, Debug, Default)]
-pub struct UserUpdate {
-    /// A new name.
-    pub name: Option<String>,
-    /// Another role.
-    pub role: Option<Role>,
-    /// A new password; ends their web sessions.
-    pub password: Option<PasswordHash>,
-    /// Whether they are shut out; ends their web sessions when they are.
-    pub disabled: Option<bool>,
-}
-
 /// Why a person was not added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateUserError {
@@ -80,43 +67,12 @@ pub enum CreateUserError {
     Storage(#[from] StorageError),
 }
 
-/// Why a person was not changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UpdateUserError {
-    /// There is nobody of this id.
-    #[error("there is no such user")]
-    Unknown,
-    /// It would leave the tenant without an owner.
-    #[error("a tenant keeps at least one owner who can sign in")]
-    LastOwner,
-    /// Something is not as it must be; says what.
-    #[error("{0}")]
-    Invalid(String),
-    /// The store could not.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-/// Why a person was not deleted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeleteUserError {
-    /// There is nobody of this id.
-    #[error("there is no such user")]
-    Unknown,
-    /// It would leave the tenant without an owner.
-    #[error("a tenant keeps at least one owner who can sign in")]
-    LastOwner,
-    /// The store could not.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
 /// A person as they are kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct UserRecord {
     pub(super) id: UserId,
     email: String,
-    name: String,
+    pub(super) name: String,
     pub(super) role: Role,
     #[serde(default)]
     pub(super) operator: bool,
@@ -126,6 +82,15 @@ pub(super) struct UserRecord {
     pub(super) password: PasswordHash,
     #[serde(default)]
     pub(super) sessions: Vec<WebSessionRecord>,
+}
+
+/// How far a person's role reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Their tenant.
+    Tenant,
+    /// The whole server.
+    Server,
 }
 
 /// Where an address leads.
@@ -201,7 +166,7 @@ impl Hub {
         let state = self.tenant_state(tenant)?.ok_or_else(no_tenant)?;
         let user = {
             let _turn = state.turn();
-            self.put_new_user(tenant, new, false)?
+            self.put_new_user(tenant, new, Reach::Tenant)?
         };
         self.durable(self.store.log.end()).await?;
         Ok(user)
@@ -212,7 +177,7 @@ impl Hub {
         &self,
         tenant: &TenantId,
         new: NewUser,
-        operator: bool,
+        reach: Reach,
     ) -> Result<User, CreateUserError> {
         let invalid = CreateUserError::Invalid;
         let email = new.email.trim().to_lowercase();
@@ -245,7 +210,7 @@ impl Hub {
             email,
             name,
             role: new.role,
-            operator,
+            operator: reach == Reach::Server,
             disabled: false,
             created_at: self.now(),
             password: new.password,
@@ -253,76 +218,6 @@ impl Hub {
         };
         fact::set(table, &user_key(tenant, &id)?, &record)?;
         Ok((&record).into())
-    }
-
-    /// Changes a person. Another role, password or shutting them out closes what they have open. Not
-    /// cancel safe.
-    ///
-    /// # Errors
-    /// [`UpdateUserError`]; nothing was changed.
-    pub async fn update_user(
-        &self,
-        tenant: &TenantId,
-        user: &UserId,
-        update: UserUpdate,
-    ) -> Result<User, UpdateUserError> {
-        let rights_change = update.role.is_some() || update.password.is_some() || update.disabled.is_some();
-        let updated = self.update_user_now(tenant, user, update)?;
-        if rights_change {
-            self.close_sessions_of(tenant, &Whose::User(user.clone()));
-        }
-        self.durable(self.store.log.end()).await?;
-        Ok(updated)
-    }
-
-    fn update_user_now(
-        &self,
-        tenant: &TenantId,
-        user: &UserId,
-        update: UserUpdate,
-    ) -> Result<User, UpdateUserError> {
-        let state = self.tenant_state(tenant)?.ok_or(UpdateUserError::Unknown)?;
-        let _turn = state.turn();
-        let mut record = self.user_record(tenant, user)?.ok_or(UpdateUserError::Unknown)?;
-        let signs_out = update.password.is_some() || update.disabled == Some(true);
-        if let Some(name) = update.name {
-            if !(1..=NAME_LENGTH_MAX).contains(&name.len()) {
-                return Err(UpdateUserError::Invalid(format!("a name has 1 to {NAME_LENGTH_MAX} bytes")));
-            }
-            record.name = name;
-        }
-        record.role = update.role.unwrap_or(record.role);
-        record.disabled = update.disabled.unwrap_or(record.disabled);
-        record.password = update.password.unwrap_or(record.password);
-        if (record.role < Role::Owner || record.disabled) && self.is_last_owner(tenant, user)? {
-            return Err(UpdateUserError::LastOwner);
-        }
-        let ended = if signs_out { std::mem::take(&mut record.sessions) } else { Vec::new() };
-        let table = &*self.store.table;
-        // A web session holds only while the user's record names it: this one write ends them.
-        fact::set(table, &user_key(tenant, user)?, &record)?;
-        for session in ended {
-            fact::delete(table, &session.hash.key()?)?;
-        }
-        Ok((&record).into())
-    }
-
-    /// Deletes a person and closes what they have open. Not cancel safe.
-    ///
-    /// # Errors
-    /// [`DeleteUserError`].
-    pub async fn delete_user(&self, tenant: &TenantId, user: &UserId) -> Result<(), DeleteUserError> {
-        let state = self.tenant_state(tenant)?.ok_or(DeleteUserError::Unknown)?;
-        {
-            let _turn = state.turn();
-            let record = self.user_record(tenant, user)?.ok_or(DeleteUserError::Unknown)?;
-            if self.is_last_owner(tenant, user)? {
-                return Err(DeleteUserError::LastOwner);
-            }
-            self.erase_user(tenant, &record)?;
-        }
-        self.drop_sessions_of(tenant, &Whose::User(user.clone()));
-        Ok(self.durable(self.store.log.end()).await?)
     }
 
     pub(super) fn erase_user(&self, tenant: &TenantId, record: &UserRecord) -> Result<(), StorageError> {
@@ -335,11 +230,5 @@ impl Hub {
             fact::delete(table, &key)?;
         }
         Ok(())
-    }
-
-    fn is_last_owner(&self, tenant: &TenantId, user: &UserId) -> Result<bool, StorageError> {
-        let is_owner = |record: &UserRecord| record.role == Role::Owner && !record.disabled;
-        let owners: Vec<_> = self.user_records(tenant)?.into_iter().filter(is_owner).collect();
-        Ok(matches!(owners.as_slice(), [only] if only.id == *user))
     }
 }

@@ -165,7 +165,7 @@ impl Hub {
     }
 }
 
-fn person(tenant: &TenantId, record: &UserRecord) -> Arc<Principal> {
+pub(super) fn person(tenant: &TenantId, record: &UserRecord) -> Arc<Principal> {
     let actor = Actor::User { user: record.id.clone(), role: record.role, operator: record.operator };
     Arc::new(Principal { tenant: tenant.clone(), actor, credential: None })
 }

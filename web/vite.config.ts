@@ -11,6 +11,8 @@ export default defineConfig({
     // The content security policy has no `data:`, so every asset is a file of its own.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // A slow machine is no finding.
+    rolldownOptions: { checks: { bundlerTimings: false, pluginTimings: false } },
   },
   server: { proxy: { "/api": backend, "/openapi.json": backend } },
   test: { include: ["src/**/*.test.ts"], environment: "node" },

@@ -4,34 +4,14 @@
 
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
-import { randomBytes } from "node:crypto";
 import { fill, simulate } from "./simulated.mjs";
-import {
-  duration,
-  id,
-  latest,
-  makeDevice,
-  merge,
-  note,
-  now,
-  record,
-  series,
-  state,
-  step,
-  tell,
-} from "./world.mjs";
+import { id, note, now, record, state, step } from "./world.mjs";
+import { Refusal, routes } from "./routes.mjs";
 
 const DIST = new URL("../dist/", import.meta.url);
 const TYPES = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
 const CSP =
   "default-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
-
-class Refusal extends Error {
-  constructor(status, detail) {
-    super(detail);
-    this.status = status;
-  }
-}
 
 function sessionBody() {
   const { id: user, name, role } = state.owner;
@@ -42,173 +22,6 @@ function sessionBody() {
     acks: "synced",
   };
 }
-
-function credential(device, kind = "token") {
-  const made = {
-    id: `c_${id()}`,
-    kind,
-    created_at: now(),
-    token: `rd_${randomBytes(16).toString("base64url")}`,
-  };
-  device.credentials.push(made);
-  return made;
-}
-
-function page(items, query, most = 100) {
-  const start = Number(query.get("cursor") || 0);
-  const end = start + Number(query.get("limit") || most);
-  return { items: items.slice(start, end), next: end < items.length ? String(end) : null };
-}
-
-function find(deviceId) {
-  const device = state.devices.get(deviceId);
-  if (!device) throw new Refusal(404, `There is no device ${deviceId}.`);
-  return device;
-}
-
-function listDevices(query) {
-  const q = (query.get("q") ?? "").toLowerCase();
-  const [labelKey, labelValue] = (query.get("label") ?? "").split("=");
-  const items = [...state.devices.values()]
-    .filter((d) => `${d.id} ${d.name} ${JSON.stringify(d.labels)}`.toLowerCase().includes(q))
-    .filter((d) => !labelKey || (labelKey in d.labels && (!labelValue || d.labels[labelKey] === labelValue)))
-    .filter((d) => !query.get("online") || String(d.online) === query.get("online"))
-    .sort((a, b) => a.id.localeCompare(b.id))
-    .map((d) => (query.get("latest") ? { ...d, latest: latest(d) } : d));
-  return page(items, query);
-}
-
-// Each route: method, path with {} for one part, what it does with (parts, query, body, request).
-const routes = [
-  [
-    "GET",
-    "/server",
-    () => ({
-      version: "0.1.0",
-      acks: "synced",
-      started_at: now(),
-      doors: { http: "0.0.0.0:8080", mqtt: "0.0.0.0:1883" },
-    }),
-  ],
-  ["GET", "/devices", (_, query) => listDevices(query)],
-  [
-    "POST",
-    "/devices",
-    (_, __, body) => {
-      if (body.id && state.devices.has(body.id))
-        throw new Refusal(409, `There is a device ${body.id} already; choose another id.`);
-      const device = makeDevice(body);
-      return [201, { ...device, credential: credential(device) }];
-    },
-  ],
-  ["GET", "/devices/{}", ([d]) => find(d)],
-  ["PATCH", "/devices/{}", ([d], _, body) => Object.assign(find(d), body)],
-  ["DELETE", "/devices/{}", ([d]) => void state.devices.delete(find(d).id)],
-  ["GET", "/devices/{}/telemetry/latest", ([d]) => latest(find(d))],
-  ["GET", "/devices/{}/telemetry", ([d], query) => series(find(d), query)],
-  ["GET", "/devices/{}/twin", ([d]) => find(d).twin],
-  [
-    "PATCH",
-    "/devices/{}/twin",
-    ([d], _, body, request) => {
-      const device = find(d);
-      const wanted = request.headers["if-match"]?.replaceAll('"', "");
-      if (wanted && Number(wanted) !== device.twin.version)
-        throw new Refusal(412, `The twin is at version ${device.twin.version}.`);
-      const { reported, desired, version } = device.twin;
-      device.twin = { reported, desired: merge({ ...desired }, body.desired), version: version + 1 };
-      tell("twin", { device: device.id, version: version + 1 });
-      note(device, "twin", `desired changed to version ${version + 1}`, "http");
-      return device.twin;
-    },
-  ],
-  ["GET", "/devices/{}/commands", ([d], query) => page([...find(d).commands].reverse(), query)],
-  [
-    "POST",
-    "/devices/{}/commands",
-    ([d], _, body) => {
-      const device = find(d);
-      const expires = body.expires_in
-        ? new Date(Date.now() + duration(String(body.expires_in))).toISOString()
-        : null;
-      const command = {
-        id: id(),
-        device: device.id,
-        name: body.name,
-        params: body.params ?? {},
-        state: "queued",
-        created_at: now(),
-        expires_at: expires,
-      };
-      device.commands.push(command);
-      step(device, command, {});
-      return [202, command];
-    },
-  ],
-  [
-    "DELETE",
-    "/devices/{}/commands/{}",
-    ([d, c]) => {
-      const command = find(d).commands.find((one) => one.id === c);
-      if (command?.state !== "queued") throw new Refusal(409, "Only a queued command can be cancelled.");
-      step(find(d), command, { state: "cancelled", finished_at: now() });
-      return command;
-    },
-  ],
-  [
-    "GET",
-    "/devices/{}/credentials",
-    ([d]) => ({ items: find(d).credentials.map(({ token: _, ...rest }) => rest), next: null }),
-  ],
-  ["POST", "/devices/{}/credentials", ([d], _, body) => [201, credential(find(d), body.kind)]],
-  [
-    "DELETE",
-    "/devices/{}/credentials/{}",
-    ([d, c]) => {
-      const list = find(d).credentials;
-      list.splice(
-        list.findIndex((one) => one.id === c),
-        1,
-      );
-    },
-  ],
-  ["GET", "/devices/{}/log", ([d], query) => page(find(d).log, query)],
-  [
-    "GET",
-    "/tokens",
-    (_, query) =>
-      page(
-        state.tokens.map(({ token: _secret, ...rest }) => rest),
-        query,
-      ),
-  ],
-  [
-    "POST",
-    "/tokens",
-    (_, __, body) => {
-      const expires = body.expires_in ? new Date(Date.now() + duration(body.expires_in)).toISOString() : null;
-      const made = {
-        id: `t_${id()}`,
-        name: body.name,
-        role: body.role,
-        created_at: now(),
-        expires_at: expires,
-        token: `rt_${id()}${id()}`,
-      };
-      state.tokens.push(made);
-      return [201, made];
-    },
-  ],
-  [
-    "DELETE",
-    "/tokens/{}",
-    ([t]) =>
-      void state.tokens.splice(
-        state.tokens.findIndex((one) => one.id === t),
-        1,
-      ),
-  ],
-];
 
 function fromBasic(request) {
   const [scheme, text = ""] = (request.headers.authorization ?? "").split(" ");
@@ -286,6 +99,10 @@ async function api(request, response, url) {
   const answer = open(request, response, path, body);
   if (answer) return answer;
   if (!isSignedIn(request)) throw new Refusal(401, "Sign in first.");
+  const isForeign = request.headers.origin !== `http://${request.headers.host}`;
+  if (request.method !== "GET" && (isForeign || request.headers["content-type"] !== "application/json")) {
+    throw new Refusal(403, "A change by cookie comes from this origin and says that it is JSON.");
+  }
   if (path === "/session") return [200, sessionBody()];
   for (const [method, pattern, act] of routes) {
     const found = new RegExp(`^${pattern.replaceAll("{}", "([^/]+)")}$`).exec(path);

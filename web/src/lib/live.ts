@@ -1,6 +1,6 @@
 // The live feed: server-sent events, gathered and handed on a few times a second.
 
-import { ROOT } from "./api";
+import { get, ROOT } from "./api";
 import { parse } from "./json";
 import type { Command, LogItem, Value } from "./types";
 
@@ -75,6 +75,8 @@ export class Feed {
       this.#tell("status", "lost");
       if (source.readyState !== EventSource.CLOSED) return;
       this.#failures += 1;
+      // Why it was refused is not told here; a call that is refused likewise shows the sign-in where that is needed.
+      get("/server").catch(() => undefined);
       const wait = Math.min(1000 * 2 ** (this.#failures - 1), RETRY_MS_MAX);
       this.#retry = setTimeout(() => this.#open(), wait);
     };

@@ -126,7 +126,10 @@ export function makePlot(target: HTMLElement, options: PlotOptions, data: uPlot.
         drag: { x: true, y: false, setScale: false },
         points: {
           size: 7,
-          fill: (_plot, place) => colour(`--series-${(options.series[place - 1]?.place ?? 0) % 8}`),
+          fill: (_plot, column) => {
+            const of = options.series[column - 1];
+            return of ? colour(`--series-${of.place % 8}`) : "transparent";
+          },
         },
         y: false,
       },

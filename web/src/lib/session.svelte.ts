@@ -67,7 +67,8 @@ class SessionState {
   }
 
   async setUp(token: string, owner: { name: string; email: string; password: string }): Promise<void> {
-    await post("/setup", { token, ...owner });
+    const { name, ...rest } = owner;
+    await post("/setup", { token, ...rest, ...(name ? { name } : {}) });
     mark(true);
     this.#begin(await get<Session>("/session"));
   }

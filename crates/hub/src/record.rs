@@ -3,7 +3,7 @@
 //! Integers are LEB128, texts and byte strings carry their length. The first byte names kind and
 //! version together, so that a later layout gets a number of its own and older ones stay readable.
 
-mod codec;
+pub(crate) mod codec;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use bytes::Bytes;
 use crate::id::{DeviceId, TenantId};
 use crate::message::{Message, Properties, QoS, Telemetry};
 use crate::reading::{Quality, Reading, Value};
-use crate::storage::Position;
 use crate::time::Timestamp;
 use crate::topic::Topic;
 
@@ -28,6 +27,8 @@ pub struct SessionNumber(pub u64);
 pub struct Recipient {
     /// Which session.
     pub session: SessionNumber,
+    /// The message's place among all that the session was ever given; its packet id follows from it.
+    pub sequence: u64,
     /// The quality of service it gets the message with; never 0.
     pub qos: QoS,
     /// Whether the retain flag stays on (retain as published, or a retained message at subscribe).
@@ -52,8 +53,8 @@ pub struct ExactlyOnceId {
 pub enum Outcome {
     /// The subscriber has it (PUBACK, PUBCOMP), or it expired, or was dropped: nothing is owed.
     Settled,
-    /// PUBREC came for it under this packet id: a PUBREL is owed, never again a PUBLISH.
-    Received(NonZeroU16),
+    /// PUBREC came for it: a PUBREL is owed, never again a PUBLISH.
+    Received,
 }
 
 /// A record of the log.
@@ -74,8 +75,8 @@ pub enum Record {
     Delivered {
         /// Which session.
         session: SessionNumber,
-        /// The positions of the messages, and what became of each.
-        outcomes: Vec<(Position, Outcome)>,
+        /// The sequence numbers of the messages, and what became of each.
+        outcomes: Vec<(u64, Outcome)>,
     },
     /// PUBREL came: the packet id of an incoming QoS 2 message is free again.
     Released {
@@ -138,6 +139,7 @@ pub fn encode_message(
     writer.length(recipients.len());
     for recipient in recipients {
         writer.number(recipient.session.0);
+        writer.number(recipient.sequence);
         let mut flags = recipient.qos.number();
         flags |= if recipient.retain { RETAIN } else { 0 };
         flags |= if recipient.own_name { HAS_PROPERTIES } else { 0 };
@@ -161,12 +163,9 @@ impl Record {
                 writer.byte(DELIVERED);
                 writer.number(session.0);
                 writer.length(outcomes.len());
-                for (position, outcome) in outcomes {
-                    writer.number(position.0);
-                    writer.number(match outcome {
-                        Outcome::Settled => 0,
-                        Outcome::Received(id) => u64::from(id.get()),
-                    });
+                for (sequence, outcome) in outcomes {
+                    writer.number(*sequence);
+                    writer.byte(u8::from(*outcome == Outcome::Received));
                 }
             }
             Self::Released { id } => {
@@ -191,12 +190,13 @@ impl Record {
                 let count = reader.length("outcomes")?;
                 let mut outcomes = Vec::with_capacity(count);
                 for _ in 0..count {
-                    let position = Position(reader.number("position")?);
-                    let outcome = match reader.number("outcome")? {
+                    let sequence = reader.number("sequence")?;
+                    let outcome = match reader.byte("outcome")? {
                         0 => Outcome::Settled,
-                        id => Outcome::Received(packet_id(id)?),
+                        1 => Outcome::Received,
+                        _ => return Err(InvalidRecord("outcome")),
                     };
-                    outcomes.push((position, outcome));
+                    outcomes.push((sequence, outcome));
                 }
                 Ok(Self::Delivered { session, outcomes })
             }
@@ -257,6 +257,7 @@ fn decode_recipients(reader: &mut Reader<'_>) -> Result<Vec<Recipient>, InvalidR
     let mut recipients = Vec::with_capacity(count);
     for _ in 0..count {
         let session = SessionNumber(reader.number("recipient")?);
+        let sequence = reader.number("recipient sequence")?;
         let flags = reader.byte("recipient flags")?;
         let identifiers = (0..reader.length("identifiers")?)
             .map(|_| {
@@ -266,6 +267,7 @@ fn decode_recipients(reader: &mut Reader<'_>) -> Result<Vec<Recipient>, InvalidR
             .collect::<Result<_, _>>()?;
         recipients.push(Recipient {
             session,
+            sequence,
             qos: QoS::from_number(flags & 3).ok_or(InvalidRecord("recipient qos"))?,
             retain: flags & RETAIN != 0,
             own_name: flags & HAS_PROPERTIES != 0,

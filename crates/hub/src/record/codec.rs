@@ -3,18 +3,18 @@
 use super::InvalidRecord;
 
 /// Appends primitives to a buffer.
-pub(super) struct Writer<'a>(pub(super) &'a mut Vec<u8>);
+pub(crate) struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Writer<'_> {
-    pub(super) fn byte(&mut self, byte: u8) {
+    pub(crate) fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }
 
-    pub(super) fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn number(&mut self, mut number: u64) {
+    pub(crate) fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number.to_le_bytes()[0] | 0x80);
             number >>= 7;
@@ -23,24 +23,24 @@ impl Writer<'_> {
     }
 
     /// Zigzag, so that small negative numbers stay small.
-    pub(super) fn signed(&mut self, number: i64) {
+    pub(crate) fn signed(&mut self, number: i64) {
         self.number(((number << 1) ^ (number >> 63)).cast_unsigned());
     }
 
-    pub(super) fn length(&mut self, length: usize) {
+    pub(crate) fn length(&mut self, length: usize) {
         self.number(length as u64);
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.length(bytes.len());
         self.raw(bytes);
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    pub(super) fn optional(&mut self, bytes: Option<&[u8]>) {
+    pub(crate) fn optional(&mut self, bytes: Option<&[u8]>) {
         match bytes {
             Some(bytes) => {
                 self.length(bytes.len() + 1);
@@ -52,12 +52,12 @@ impl Writer<'_> {
 }
 
 /// Takes primitives from the front of a buffer; each call names the field for the error.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
@@ -67,17 +67,17 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], InvalidRecord> {
+    pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], InvalidRecord> {
         self.take(N, field)?.try_into().map_err(|_length| InvalidRecord(field))
     }
 
-    pub(super) fn byte(&mut self, field: &'static str) -> Result<u8, InvalidRecord> {
+    pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, InvalidRecord> {
         let (byte, rest) = self.rest.split_first().ok_or(InvalidRecord(field))?;
         self.rest = rest;
         Ok(*byte)
     }
 
-    pub(super) fn number(&mut self, field: &'static str) -> Result<u64, InvalidRecord> {
+    pub(crate) fn number(&mut self, field: &'static str) -> Result<u64, InvalidRecord> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(field)?;
@@ -89,34 +89,34 @@ impl<'a> Reader<'a> {
         Err(InvalidRecord(field))
     }
 
-    pub(super) fn signed(&mut self, field: &'static str) -> Result<i64, InvalidRecord> {
+    pub(crate) fn signed(&mut self, field: &'static str) -> Result<i64, InvalidRecord> {
         let number = self.number(field)?;
         Ok((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
     }
 
     /// A count or length; never more than the bytes that are left, so that it may size a buffer.
-    pub(super) fn length(&mut self, field: &'static str) -> Result<usize, InvalidRecord> {
+    pub(crate) fn length(&mut self, field: &'static str) -> Result<usize, InvalidRecord> {
         let length = usize::try_from(self.number(field)?).map_err(|_large| InvalidRecord(field))?;
         if length > self.rest.len() + 1 { Err(InvalidRecord(field)) } else { Ok(length) }
     }
 
-    pub(super) fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], InvalidRecord> {
+    pub(crate) fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], InvalidRecord> {
         let length = self.length(field)?;
         self.take(length, field)
     }
 
-    pub(super) fn text(&mut self, field: &'static str) -> Result<&'a str, InvalidRecord> {
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, InvalidRecord> {
         std::str::from_utf8(self.bytes(field)?).map_err(|_utf8| InvalidRecord(field))
     }
 
-    pub(super) fn optional(&mut self, field: &'static str) -> Result<Option<&'a [u8]>, InvalidRecord> {
+    pub(crate) fn optional(&mut self, field: &'static str) -> Result<Option<&'a [u8]>, InvalidRecord> {
         match self.length(field)?.checked_sub(1) {
             Some(length) => self.take(length, field).map(Some),
             None => Ok(None),
         }
     }
 
-    pub(super) fn optional_text(&mut self, field: &'static str) -> Result<Option<&'a str>, InvalidRecord> {
+    pub(crate) fn optional_text(&mut self, field: &'static str) -> Result<Option<&'a str>, InvalidRecord> {
         let Some(bytes) = self.optional(field)? else { return Ok(None) };
         std::str::from_utf8(bytes).map(Some).map_err(|_utf8| InvalidRecord(field))
     }

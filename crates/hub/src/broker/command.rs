@@ -1,0 +1,101 @@
+//! How a command gets from a device's mailbox into its open sessions.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::hub::Hub;
+use crate::id::{DeviceId, TenantId};
+use crate::mailbox::Command;
+use crate::message::{Message, Properties, QoS};
+use crate::topic::{Topic, TopicFilter};
+
+use super::publish::queued;
+use super::session::Shared;
+use super::tree::Subscriber;
+
+fn command_topic(device: &DeviceId) -> Option<Topic> {
+    Topic::parse(&format!("devices/{device}/commands")).ok()
+}
+
+fn command_message(topic: Topic, command: &Command) -> Arc<Message> {
+    let payload = serde_json::json!({
+        "id": command.id,
+        "name": command.name,
+        "params": command.params,
+        "expires_at": command.expires_at.map(|time| time.to_string()),
+    });
+    let mut message = Message::new(topic, payload.to_string(), command.created_at);
+    message.qos = QoS::AtLeastOnce;
+    if command.expires_at.is_some() {
+        message.properties =
+            Some(Box::new(Properties { expires_at: command.expires_at, ..Properties::default() }));
+    }
+    Arc::new(message)
+}
+
+impl Hub {
+    /// Hands a new command to the device, if it is connected and listens; others who listen get a
+    /// copy. In which session a device gets it is the first connected one's luck.
+    pub(crate) fn offer_command(&self, tenant: &TenantId, device: &DeviceId, command: &Command) {
+        let Some(topic) = command_topic(device) else { return };
+        let tenant = self.broker.tenant(tenant);
+        let matched = tenant.tree().matches(topic.as_str());
+        let message = command_message(topic, command);
+        let mut wakes = Vec::new();
+        let mut is_taken = false;
+        for mut target in self.targets(&matched, &message, None) {
+            if target.shared.facts().owner.device() == Some(device) {
+                if !is_taken && target.shared.outbox().is_connected {
+                    is_taken = true;
+                    target.queued.command = Some(Box::new(command.id.clone()));
+                    self.deliver_to(&target.shared, target.queued, &mut wakes);
+                }
+                continue;
+            }
+            // The mailbox is what lasts; who only looks on gets it while being there.
+            if target.is_persistent() {
+                target.queued.qos = QoS::AtMostOnce;
+            }
+            self.deliver_to(&target.shared, target.queued, &mut wakes);
+        }
+        wakes.into_iter().for_each(Waker::wake);
+    }
+
+    /// A device that has just subscribed to its commands gets those that wait.
+    pub(super) fn offer_waiting_commands(
+        &self,
+        shared: &Arc<Shared>,
+        subscriber: &Subscriber,
+        filter: &TopicFilter,
+        wakes: &mut Vec<Waker>,
+    ) {
+        let owner = shared.facts().owner.clone();
+        let Some(device) = owner.device() else { return };
+        let Some(topic) = command_topic(device).filter(|topic| filter.matches(topic.as_str())) else {
+            return;
+        };
+        let now = self.now();
+        let mut commands = self.unconfirmed_commands(&shared.tenant.id, device, now);
+        commands.extend(self.waiting_commands(&shared.tenant.id, device, now));
+        for command in commands {
+            let is_here = shared.outbox().has_command(&command.id);
+            if is_here {
+                continue;
+            }
+            let mut queued = queued(subscriber, &command_message(topic.clone(), &command));
+            queued.command = Some(Box::new(command.id));
+            self.deliver_to(shared, queued, wakes);
+        }
+    }
+
+    /// A device whose session goes on gets the commands that wait, or were not acknowledged.
+    pub(super) fn offer_commands_again(&self, shared: &Arc<Shared>) {
+        let subscriptions = shared.facts().subscriptions.clone();
+        let mut wakes = Vec::new();
+        for (subscribed, options) in subscriptions {
+            let subscriber = Subscriber { session: Arc::clone(shared), options };
+            self.offer_waiting_commands(shared, &subscriber, &subscribed.filter, &mut wakes);
+        }
+        wakes.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,154 @@
+//! The broker: who is connected, who subscribed to what, and how a message gets to them.
+
+mod command;
+mod connect;
+mod device_topic;
+mod inspect;
+pub mod outbox;
+pub mod publish;
+pub(crate) mod recover;
+mod retained;
+pub mod session;
+mod stored;
+mod subscribe;
+pub mod tree;
+pub mod will;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::hub::Hub;
+use crate::id::TenantId;
+use crate::record::SessionNumber;
+use crate::storage::Position;
+use crate::time::Timestamp;
+
+pub use connect::{ConnectError, ConnectOptions, Connected, Start};
+pub use inspect::{RetainedMessage, SessionState};
+pub use outbox::{CloseReason, Delivery, Identifiers, Outgoing};
+pub use publish::{PublishError, Published};
+pub use session::{Acknowledged, Leave, Owner, Received, Session};
+pub use subscribe::{RetainHandling, SubscribeError, SubscribeRequest, Subscribing, Unsubscribing};
+pub use tree::{Condition, SubscriptionFlags, SubscriptionOptions};
+pub use will::Will;
+
+use publish::Deferred;
+use retained::Retained;
+use session::Shared;
+use tree::SubscriptionTree;
+
+/// Counts the connections that a session had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionNumber(pub(crate) u64);
+
+/// One tenant's part of the broker.
+#[derive(Debug)]
+pub(crate) struct TenantBroker {
+    pub(crate) id: TenantId,
+    tree: Mutex<SubscriptionTree>,
+    sessions: Mutex<HashMap<Arc<str>, Arc<Shared>>>,
+    retained: Mutex<Retained>,
+}
+
+impl TenantBroker {
+    fn new(id: TenantId) -> Self {
+        Self { id, tree: Mutex::default(), sessions: Mutex::default(), retained: Mutex::default() }
+    }
+
+    fn tree(&self) -> MutexGuard<'_, SubscriptionTree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Shared>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retained(&self) -> MutexGuard<'_, Retained> {
+        self.retained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What falls due at a time.
+#[derive(Debug)]
+enum Due {
+    /// The session of an absent client ends, unless it came back.
+    SessionEnds(Arc<Shared>, ConnectionNumber),
+    /// A delayed will is sent, unless its owner came back.
+    WillIsSent(Arc<Shared>, ConnectionNumber),
+}
+
+/// Durable publishes between their append and their effects: a checkpoint must not step over them.
+#[derive(Debug, Default)]
+struct Underway {
+    positions: BTreeSet<Position>,
+}
+
+/// The broker of all tenants.
+#[derive(Debug, Default)]
+pub(crate) struct Broker {
+    tenants: Mutex<HashMap<TenantId, Arc<TenantBroker>>>,
+    agenda: Mutex<BTreeMap<(Timestamp, u64), Due>>,
+    agenda_number: AtomicU64,
+    deferred: Mutex<VecDeque<Deferred>>,
+    underway: Mutex<Underway>,
+    /// Persistent sessions that ended since the last checkpoint.
+    ended: Mutex<Vec<SessionNumber>>,
+    numbers: Mutex<SessionNumbers>,
+}
+
+/// Session numbers are reserved in blocks, so that a restart never gives one twice.
+#[derive(Debug, Default)]
+struct SessionNumbers {
+    next: u64,
+    reserved: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Broker {
+    /// The tenant's part, made at the first use.
+    fn tenant(&self, id: &TenantId) -> Arc<TenantBroker> {
+        let mut tenants = lock(&self.tenants);
+        if let Some(tenant) = tenants.get(id) {
+            return Arc::clone(tenant);
+        }
+        let tenant = Arc::new(TenantBroker::new(id.clone()));
+        tenants.insert(id.clone(), Arc::clone(&tenant));
+        tenant
+    }
+
+    fn all_tenants(&self) -> Vec<Arc<TenantBroker>> {
+        lock(&self.tenants).values().cloned().collect()
+    }
+
+    fn schedule(&self, at: Timestamp, due: Due) {
+        let number = self.agenda_number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        lock(&self.agenda).insert((at, number), due);
+    }
+
+    /// What falls due until `now`.
+    fn take_due(&self, now: Timestamp) -> Vec<Due> {
+        let mut agenda = lock(&self.agenda);
+        let later = agenda.split_off(&(Timestamp(now.0.saturating_add(1)), 0));
+        std::mem::replace(&mut *agenda, later).into_values().collect()
+    }
+}
+
+/// How many session numbers are reserved at a time.
+const SESSION_NUMBERS_RESERVED: u64 = 10_000;
+
+impl Hub {
+    fn next_session_number(&self) -> Result<SessionNumber, crate::storage::StorageError> {
+        let mut numbers = lock(&self.broker.numbers);
+        if numbers.next >= numbers.reserved {
+            numbers.next = numbers.next.max(stored::reserved_numbers(self)?);
+            numbers.reserved = numbers.next + SESSION_NUMBERS_RESERVED;
+            stored::reserve_numbers(self, numbers.reserved)?;
+        }
+        numbers.next += 1;
+        Ok(SessionNumber(numbers.next))
+    }
+}

@@ -1,0 +1,466 @@
+//! A session as its connection sees it: publish, subscribe, and take what is to be sent.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hub::Hub;
+use crate::id::{DeviceId, TokenId, UserId};
+use crate::mailbox::Receipt;
+use crate::message::{Message, QoS};
+use crate::principal::{Actor, Principal};
+use crate::record::{ExactlyOnceId, Outcome, Record, SessionNumber};
+use crate::storage::{Position, StorageError};
+use crate::time::Timestamp;
+use crate::topic::Subscribed;
+
+use super::outbox::{CloseReason, Delivery, Marks, Outbox, Outgoing, Queued, packet_id};
+use super::publish::{PublishError, Published};
+use super::tree::SubscriptionOptions;
+use super::will::Will;
+use super::{ConnectionNumber, TenantBroker};
+
+/// What everybody who delivers to a session shares with its connection.
+pub(crate) struct Shared {
+    pub(crate) number: SessionNumber,
+    pub(crate) tenant: Arc<TenantBroker>,
+    pub(crate) client_id: Arc<str>,
+    /// The connection that owns the session now; rises with each, so that a late one is known.
+    connection: AtomicU64,
+    pub(crate) outbox: Mutex<Outbox>,
+    pub(crate) facts: Mutex<Facts>,
+}
+
+/// Whose a session is: the same again at each connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// A device's.
+    Device(DeviceId),
+    /// An application's with this API token.
+    Token(TokenId),
+    /// A person's.
+    User(UserId),
+}
+
+impl Owner {
+    /// Who the principal is, whatever it may do at the moment.
+    #[must_use]
+    pub fn of(principal: &Principal) -> Self {
+        match &principal.actor {
+            Actor::Device { device, .. } => Self::Device(device.clone()),
+            Actor::Application { token, .. } => Self::Token(token.clone()),
+            Actor::User { user, .. } => Self::User(user.clone()),
+        }
+    }
+
+    /// The device, when it is one.
+    #[must_use]
+    pub fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Device(device) => Some(device),
+            Self::Token(_) | Self::User(_) => None,
+        }
+    }
+}
+
+/// What changes seldom.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) owner: Owner,
+    /// Who is, or was, connected; `None` after a restart until the client is back.
+    pub(crate) principal: Option<Arc<Principal>>,
+    /// Whether the session stands in the table.
+    pub(crate) is_stored: bool,
+    /// Sorted, so that a subscription is found quickly.
+    pub(crate) subscriptions: Vec<(Subscribed, SubscriptionOptions)>,
+    /// How long the session outlives its connection.
+    pub(crate) expiry: Duration,
+    pub(crate) will: Option<Box<Will>>,
+    pub(crate) protocol: &'static str,
+    pub(crate) address: Option<Box<str>>,
+    pub(crate) connected_at: Timestamp,
+    pub(crate) disconnected_at: Option<Timestamp>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shared").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        number: SessionNumber,
+        tenant: Arc<TenantBroker>,
+        client_id: Arc<str>,
+        facts: Facts,
+    ) -> Self {
+        Self {
+            number,
+            tenant,
+            client_id,
+            connection: AtomicU64::new(0),
+            outbox: Mutex::default(),
+            facts: Mutex::new(facts),
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the session outlives its connection.
+    pub(crate) fn is_persistent(&self) -> bool {
+        !self.facts().expiry.is_zero()
+    }
+
+    /// Hands the session to a new connection.
+    pub(crate) fn take_over(&self) -> ConnectionNumber {
+        ConnectionNumber(self.connection.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    pub(crate) fn connection(&self) -> ConnectionNumber {
+        ConnectionNumber(self.connection.load(Ordering::Acquire))
+    }
+
+    /// Asks the connection to end.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let mut outbox = self.outbox();
+        if outbox.is_connected && outbox.closing.is_none() {
+            outbox.closing = Some(reason);
+            let waker = outbox.waker.take();
+            drop(outbox);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The client said good-bye: no will.
+    Normally,
+    /// The client asked for its will all the same (MQTT 5 reason 0x04).
+    WithWill,
+    /// The connection broke, timed out or was closed for an error: the will is sent.
+    Lost,
+    /// Another connection took the session over.
+    TakenOver,
+    /// The server stops: the will stays for the restart.
+    ServerStops,
+}
+
+impl Leave {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Normally => "it said good-bye",
+            Self::WithWill => "it said good-bye and asked for its will",
+            Self::Lost => "the connection was lost",
+            Self::TakenOver => "another connection took its session over",
+            Self::ServerStops => "the server stops",
+        }
+    }
+}
+
+/// What could not be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// It was on its way and is settled.
+    Done,
+    /// Nothing is on its way under that packet id.
+    UnknownPacketId,
+    /// The message has another quality of service than the acknowledgement is for.
+    WrongKind,
+}
+
+/// What PUBREC led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// PUBREL may be sent once the log is durable up to here (at once when it is 0).
+    Release(Position),
+    /// Nothing is on its way under that packet id.
+    UnknownPacketId,
+    /// It is of a QoS 1 message.
+    WrongKind,
+}
+
+/// A connection's hold on its session. Dropped without [`Session::leave`], the connection counts
+/// as lost.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) connection: ConnectionNumber,
+    pub(crate) wakes: Vec<Waker>,
+    pub(crate) outcomes: Vec<(u64, Outcome)>,
+    pub(crate) has_left: bool,
+}
+
+impl Session {
+    /// The client id, assigned or given.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.shared.client_id
+    }
+
+    /// Who is connected.
+    #[must_use]
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// Publishes a message (its topic written out in full). Deliveries wake their readers at the
+    /// next [`Session::flush`]. `exactly_once` is the packet id of a QoS 2 message.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was stored or delivered.
+    pub fn publish(
+        &mut self,
+        message: Message,
+        exactly_once: Option<NonZeroU16>,
+    ) -> Result<Published, PublishError> {
+        let Some(packet_id) = exactly_once else {
+            return self.hub.publish_from(
+                &self.principal,
+                Some(&self.shared),
+                message,
+                None,
+                &mut self.wakes,
+            );
+        };
+        if !self.shared.outbox().take_incoming(packet_id) {
+            // MQTT 5.0 [MQTT-4.3.3-10]: a resend is acknowledged again and not delivered again.
+            return Ok(Published { position: Some(self.hub.store.log.end()), is_routed: true });
+        }
+        let id = ExactlyOnceId { session: self.shared.number, packet_id };
+        let kept = self.shared.is_persistent().then_some(id);
+        let published =
+            self.hub.publish_from(&self.principal, Some(&self.shared), message, kept, &mut self.wakes);
+        if published.is_err() {
+            self.shared.outbox().release_incoming(packet_id);
+        }
+        published
+    }
+
+    /// PUBREL came: frees the packet id. `None` when it was not in use; otherwise PUBCOMP may be
+    /// sent once the log is durable up to the position.
+    ///
+    /// # Errors
+    /// The store could not write it down.
+    pub fn release(&mut self, packet_id: NonZeroU16) -> Result<Option<Position>, StorageError> {
+        // Before the record, so that no checkpoint behind it still holds the packet id.
+        if !self.shared.outbox().release_incoming(packet_id) {
+            return Ok(None);
+        }
+        if !self.shared.is_persistent() {
+            return Ok(Some(Position(0)));
+        }
+        let id = ExactlyOnceId { session: self.shared.number, packet_id };
+        self.hub.append(&Record::Released { id }).map(Some).inspect_err(|_error| {
+            self.shared.outbox().take_incoming(packet_id);
+        })
+    }
+
+    /// Wakes whom this connection's publishes gave something, and writes down what its
+    /// acknowledgements settled. Call it after each handled read buffer.
+    pub fn flush(&mut self) {
+        for waker in self.wakes.drain(..) {
+            waker.wake();
+        }
+        if self.outcomes.is_empty() {
+            return;
+        }
+        let outcomes = std::mem::take(&mut self.outcomes);
+        let record = Record::Delivered { session: self.shared.number, outcomes };
+        // Lost only with the store: then the messages come once more, which QoS 1 allows.
+        if let Err(error) = self.hub.append(&record) {
+            self.hub.counters.publishes_refused_total.increment();
+            drop(error);
+        }
+    }
+
+    /// Resolves when there is something to send or the connection is to be closed.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut outbox = self.shared.outbox();
+        if self.connection != self.shared.connection() || outbox.closing.is_some() || outbox.has_next() {
+            return Poll::Ready(());
+        }
+        if !outbox.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            outbox.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Why the connection is to be closed, if it is.
+    #[must_use]
+    pub fn closing(&self) -> Option<CloseReason> {
+        if self.connection != self.shared.connection() {
+            return Some(CloseReason::TakenOver);
+        }
+        self.shared.outbox().closing
+    }
+
+    /// Takes up to `count` things to send, within the receive maximum. Expired messages are left
+    /// out. What the client may no longer read is left out (the right may have been taken away).
+    pub fn next_outgoing(&mut self, out: &mut Vec<Outgoing>, count: usize) {
+        if self.connection != self.shared.connection() {
+            return;
+        }
+        let mut taken = VecDeque::new();
+        {
+            let mut outbox = self.shared.outbox();
+            while taken.len() < count
+                && let Some(queued) = outbox.next()
+            {
+                taken.push_back(queued);
+            }
+        }
+        for queued in taken {
+            self.send(queued, out);
+        }
+    }
+
+    fn send(&mut self, queued: Queued, out: &mut Vec<Outgoing>) {
+        let id = packet_id(queued.sequence);
+        if queued.marks.has(Marks::RECEIVED) {
+            out.extend(id.map(Outgoing::Release));
+            return;
+        }
+        let message = queued.message.clone().or_else(|| self.hub.read_message(queued.position));
+        let now = self.hub.now();
+        let wanted = message.filter(|message| {
+            let expired = message.expires_at().is_some_and(|time| time <= now);
+            if expired {
+                self.hub.counters.messages_expired_total.increment();
+            }
+            !expired && crate::access::may_receive(&self.principal, message.topic.as_str())
+        });
+        let Some(message) = wanted else {
+            if let Some(id) = id {
+                self.settle(id);
+            }
+            return;
+        };
+        let Some(not_before) = self.command_leaves(&queued) else {
+            if let Some(id) = id {
+                self.settle(id);
+            }
+            return;
+        };
+        out.push(Outgoing::Publish(Delivery {
+            message,
+            qos: queued.qos,
+            retain: queued.marks.has(Marks::RETAIN),
+            dup: queued.marks.has(Marks::SENT),
+            packet_id: id,
+            identifiers: queued.identifiers,
+            own_name: queued.marks.has(Marks::OWN_NAME),
+            not_before,
+        }));
+    }
+
+    /// What must be durable before the message leaves; `None` when it is a command that must not
+    /// leave (any more).
+    fn command_leaves(&self, queued: &Queued) -> Option<Position> {
+        let (Some(command), Some(device)) = (&queued.command, self.principal.device()) else {
+            return Some(Position(0));
+        };
+        let receipt = if queued.qos == QoS::AtMostOnce { Receipt::None } else { Receipt::Awaited };
+        // A store that cannot say "sent" must not let it be sent.
+        self.hub.mark_sent(&self.principal.tenant, device, command, receipt).ok().flatten()
+    }
+
+    fn settle(&mut self, id: NonZeroU16) -> Option<Queued> {
+        let settled = self.shared.outbox().settle(id)?;
+        if settled.position > Position(0) {
+            self.outcomes.push((settled.sequence, Outcome::Settled));
+        }
+        Some(settled)
+    }
+
+    /// PUBACK came, or the message cannot be sent at all.
+    pub fn acknowledge(&mut self, packet_id: NonZeroU16) -> Acknowledged {
+        match self.shared.outbox().on_its_way(packet_id) {
+            None => return Acknowledged::UnknownPacketId,
+            Some(queued) if queued.qos != QoS::AtLeastOnce => return Acknowledged::WrongKind,
+            Some(_) => {}
+        }
+        let settled = self.settle(packet_id);
+        if let (Some(command), Some(device)) =
+            (settled.and_then(|queued| queued.command), self.principal.device())
+        {
+            // Should the store fail, the command stays "sent", which is true as well.
+            drop(self.hub.mark_delivered(&self.principal.tenant, device, &command));
+        }
+        Acknowledged::Done
+    }
+
+    /// The message cannot be delivered to this client (too large, or refused by it).
+    pub fn give_up(&mut self, packet_id: NonZeroU16) {
+        self.settle(packet_id);
+    }
+
+    /// PUBREC came: PUBREL is owed from now on.
+    ///
+    /// # Errors
+    /// The store could not write it down; the client sends PUBREC again.
+    pub fn received(&mut self, packet_id: NonZeroU16) -> Result<Received, StorageError> {
+        let (sequence, position) = match self.shared.outbox().on_its_way(packet_id) {
+            None => return Ok(Received::UnknownPacketId),
+            Some(queued) if queued.qos != QoS::ExactlyOnce => return Ok(Received::WrongKind),
+            Some(queued) if queued.marks.has(Marks::RECEIVED) => {
+                return Ok(Received::Release(Position(0)));
+            }
+            Some(queued) => (queued.sequence, queued.position),
+        };
+        // Before the record, so that no checkpoint behind it lacks the mark.
+        self.shared.outbox().mark_received(packet_id);
+        if position == Position(0) {
+            return Ok(Received::Release(position));
+        }
+        let outcomes = vec![(sequence, Outcome::Received)];
+        let record = Record::Delivered { session: self.shared.number, outcomes };
+        self.hub.append(&record).map(Received::Release)
+    }
+
+    /// PUBCOMP came.
+    pub fn complete(&mut self, packet_id: NonZeroU16) -> Acknowledged {
+        match self.shared.outbox().on_its_way(packet_id) {
+            None => return Acknowledged::UnknownPacketId,
+            Some(queued) if queued.qos != QoS::ExactlyOnce => return Acknowledged::WrongKind,
+            Some(_) => {}
+        }
+        self.settle(packet_id);
+        Acknowledged::Done
+    }
+
+    /// Ends the connection. `expiry` replaces how long the session is kept (MQTT 5 DISCONNECT).
+    pub fn leave(mut self, how: Leave, expiry: Option<Duration>) {
+        self.has_left = true;
+        self.flush();
+        Hub::disconnect(&self.hub, &self.shared, self.connection, how, expiry);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.has_left {
+            self.flush();
+            Hub::disconnect(&self.hub, &self.shared, self.connection, Leave::Lost, None);
+        }
+    }
+}

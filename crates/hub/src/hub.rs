@@ -1,0 +1,186 @@
+//! The hub itself: what it is made of, and how it opens and stays in order.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::broker::Broker;
+use crate::count::Counters;
+use crate::document::Documents;
+use crate::flight::FlightRecorder;
+use crate::latest::LatestValues;
+use crate::live::LiveFeed;
+use crate::mailbox::Mailboxes;
+use crate::presence::PresenceBoard;
+use crate::registry::Registry;
+use crate::storage::{Durability, Position, StorageError, Store};
+use crate::time::{Clock, Timestamp};
+use crate::twin::Twins;
+
+/// Where randomness comes from: the system's in `server`, seeded in `testkit`.
+pub trait Rng: Send + Sync + Debug {
+    /// Fills the buffer with bytes that nobody can guess.
+    fn fill(&self, buffer: &mut [u8]);
+}
+
+/// The ports through which the hub reaches the world beside its store.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The randomness.
+    pub rng: Arc<dyn Rng>,
+}
+
+/// The bounds that an operator may set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most messages that wait for one session.
+    pub session_messages_max: usize,
+    /// The most payload bytes that wait for one session.
+    pub session_bytes_max: usize,
+    /// The longest that a session is kept for an absent client.
+    pub session_expiry_max: Duration,
+    /// The most sessions of a tenant, connected or not.
+    pub sessions_max: usize,
+    /// The most subscriptions of a session.
+    pub subscriptions_max: usize,
+    /// The most retained messages of a tenant.
+    pub retained_max: usize,
+    /// The most QoS 1 and 2 messages on their way to a client that named no receive maximum.
+    pub in_flight_max: u16,
+    /// The most devices of a tenant.
+    pub devices_max: usize,
+    /// The most commands that wait for one device.
+    pub commands_max: usize,
+    /// The most telemetry keys of one device.
+    pub keys_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            session_messages_max: 100_000,
+            session_bytes_max: 256 * 1024 * 1024,
+            session_expiry_max: Duration::from_secs(7 * 24 * 3600),
+            sessions_max: 1_000_000,
+            subscriptions_max: 10_000,
+            retained_max: 1_000_000,
+            in_flight_max: 100,
+            devices_max: 1_000_000,
+            commands_max: 1_000,
+            keys_max: 1_000,
+        }
+    }
+}
+
+/// What the server knows and decides. Shared by everything that serves somebody.
+#[derive(Debug)]
+pub struct Hub {
+    pub(crate) store: Store,
+    pub(crate) ports: Ports,
+    pub(crate) settings: Settings,
+    pub(crate) durability: Durability,
+    pub(crate) registry: Registry,
+    pub(crate) broker: Broker,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) twins: Twins,
+    pub(crate) documents: Documents,
+    pub(crate) flight: FlightRecorder,
+    pub(crate) presence: PresenceBoard,
+    pub(crate) latest: LatestValues,
+    /// Everything as it happens.
+    pub live: LiveFeed,
+    /// What `/metrics` shows.
+    pub counters: Counters,
+}
+
+/// Why the hub could not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The log holds something that this version cannot read.
+    #[error("record {at} of the log: {source}", at = position.0)]
+    Record {
+        /// Where it stands.
+        position: Position,
+        /// What is wrong with it.
+        source: crate::record::InvalidRecord,
+    },
+}
+
+impl Hub {
+    /// Opens the hub on a store: loads what it remembers and catches up with the log.
+    ///
+    /// # Errors
+    /// [`OpenError`] names what could not be read.
+    pub fn open(store: Store, ports: Ports, settings: Settings) -> Result<Arc<Self>, OpenError> {
+        let durability = store.log.durability();
+        let hub = Arc::new(Self {
+            durability,
+            registry: Registry::default(),
+            broker: Broker::default(),
+            mailboxes: Mailboxes::default(),
+            twins: Twins::default(),
+            documents: Documents::default(),
+            flight: FlightRecorder::default(),
+            presence: PresenceBoard::default(),
+            latest: LatestValues::default(),
+            live: LiveFeed::default(),
+            counters: Counters::default(),
+            store,
+            ports,
+            settings,
+        });
+        hub.recover()?;
+        Ok(hub)
+    }
+
+    /// The wall clock's time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.ports.clock.wall()
+    }
+
+    /// The clocks.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.ports.clock
+    }
+
+    /// The store underneath.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Bytes that nobody can guess.
+    #[must_use]
+    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.ports.rng.fill(&mut bytes);
+        bytes
+    }
+
+    /// A watch on what is durable, for those who wait for many positions.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.durability.clone()
+    }
+
+    /// Resolves when everything up to `position` survives a power cut. Cancel safe.
+    ///
+    /// # Errors
+    /// [`StorageError::Broken`] when that will never be so.
+    pub async fn durable(&self, position: Position) -> Result<(), StorageError> {
+        self.durability.clone().reached(position).await.map(drop)
+    }
+}

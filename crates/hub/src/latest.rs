@@ -1,0 +1,200 @@
+//! The latest values of each device, and which keys it has: a view of the log.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::broker::PublishError;
+use crate::hub::Hub;
+use crate::id::{DeviceId, TenantId};
+use crate::message::Telemetry;
+use crate::reading::{Quality, Reading, Value};
+use crate::storage::{Key, StorageError, Store, ViewChange};
+use crate::time::Timestamp;
+
+const SHARDS: usize = 64;
+
+/// The newest reading of each key of one device.
+pub type Latest = BTreeMap<Arc<str>, Reading>;
+
+#[derive(Debug, Default)]
+struct DeviceLatest {
+    values: Vec<Reading>,
+    /// Whether the table's entry was looked at; after a restart the log is replayed before that.
+    is_loaded: bool,
+    is_dirty: bool,
+}
+
+type Shard = HashMap<(TenantId, DeviceId), DeviceLatest>;
+
+/// The latest values of all devices, by shard so that publishers do not wait for each other.
+#[derive(Debug)]
+pub(crate) struct LatestValues {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+}
+
+impl Default for LatestValues {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+    }
+}
+
+fn is_number(value: &Value) -> bool {
+    matches!(value, Value::Integer(_) | Value::Unsigned(_) | Value::Number(_))
+}
+
+/// A newer reading takes the place; so does any that follows one from the future, which would
+/// otherwise stand in the way of all true ones (bad-input.md J-22).
+fn replaces(new: &Reading, old: &Reading, now: Timestamp) -> bool {
+    new.ts >= old.ts || old.ts > now
+}
+
+impl DeviceLatest {
+    fn find(&self, key: &str) -> Option<&Reading> {
+        self.values.iter().find(|reading| &*reading.key == key)
+    }
+
+    fn update(&mut self, readings: &[Reading], now: Timestamp) {
+        for reading in readings {
+            match self.values.iter_mut().find(|old| old.key == reading.key) {
+                Some(old) if replaces(reading, old, now) => {
+                    old.ts = reading.ts;
+                    old.value = reading.value.clone();
+                    old.quality = reading.quality;
+                }
+                Some(_) => continue,
+                None => self.values.push(reading.clone()),
+            }
+            self.is_dirty = true;
+        }
+    }
+
+    fn load(&mut self, store: &Store, tenant: &TenantId, device: &DeviceId) -> Result<(), StorageError> {
+        if self.is_loaded {
+            return Ok(());
+        }
+        if let Some(key) = key(tenant, device)
+            && let Some(entry) = store.table.get(&key)?
+        {
+            let saved: Vec<Reading> = decode(&entry.value);
+            for old in saved {
+                if self.find(&old.key).is_none() {
+                    self.values.push(old);
+                }
+            }
+        }
+        self.is_loaded = true;
+        Ok(())
+    }
+}
+
+fn key(tenant: &TenantId, device: &DeviceId) -> Option<Key> {
+    Key::of("latest").level(tenant.as_str()).level(device.as_str()).key().ok()
+}
+
+fn encode(values: &[Reading]) -> Option<Bytes> {
+    serde_json::to_vec(values).ok().map(Bytes::from)
+}
+
+fn decode(value: &[u8]) -> Vec<Reading> {
+    serde_json::from_slice(value).unwrap_or_default()
+}
+
+impl LatestValues {
+    fn shard(&self, device: &(TenantId, DeviceId)) -> MutexGuard<'_, Shard> {
+        let number = usize::try_from(self.hasher.hash_one(device) % SHARDS as u64).unwrap_or(0);
+        let shard = self.shards.get(number).or(self.shards.first());
+        match shard {
+            Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
+            None => unreachable!("there are {SHARDS} shards"),
+        }
+    }
+
+    /// Before readings are taken: may the device have these keys, and does a key change from
+    /// numbers to text (which is kept, and marked)?
+    pub(crate) fn prepare(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        telemetry: &mut Telemetry,
+        keys_max: usize,
+    ) -> Result<(), PublishError> {
+        let name = (tenant.clone(), telemetry.device.clone());
+        let mut shard = self.shard(&name);
+        let known = shard.entry(name).or_default();
+        known.load(store, tenant, &telemetry.device)?;
+        let mut new = 0;
+        for reading in &mut telemetry.readings {
+            match known.find(&reading.key) {
+                Some(old) => {
+                    if is_number(&old.value)
+                        && matches!(reading.value, Value::Text(_))
+                        && reading.quality == Quality::Good
+                    {
+                        reading.quality = Quality::Kind;
+                    }
+                    reading.key = Arc::clone(&old.key);
+                }
+                None => new += 1,
+            }
+        }
+        if new > 0 && known.values.len() + new > keys_max {
+            return Err(PublishError::QuotaExceeded("the device has as many telemetry keys as it may"));
+        }
+        Ok(())
+    }
+
+    /// Takes readings in.
+    pub(crate) fn update(&self, tenant: &TenantId, telemetry: &Telemetry, now: Timestamp) {
+        let name = (tenant.clone(), telemetry.device.clone());
+        let mut shard = self.shard(&name);
+        match shard.entry(name) {
+            Entry::Occupied(mut known) => known.get_mut().update(&telemetry.readings, now),
+            Entry::Vacant(place) => place.insert(DeviceLatest::default()).update(&telemetry.readings, now),
+        }
+    }
+
+    pub(crate) fn forget(&self, tenant: &TenantId, device: &DeviceId) {
+        let name = (tenant.clone(), device.clone());
+        // Dirty and empty: the next checkpoint removes the saved entry.
+        let empty = DeviceLatest { values: Vec::new(), is_loaded: true, is_dirty: true };
+        self.shard(&name).insert(name, empty);
+    }
+
+    /// The changes since the last call, as entries of the view.
+    pub(crate) fn take_changes(&self, store: &Store) -> Vec<ViewChange> {
+        let mut changes = Vec::new();
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for ((tenant, device), known) in shard.iter_mut().filter(|(_, known)| known.is_dirty) {
+                // A device that was only replayed must not overwrite keys it has not loaded.
+                if known.load(store, tenant, device).is_err() {
+                    continue;
+                }
+                let Some(key) = key(tenant, device) else { continue };
+                let value = if known.values.is_empty() { None } else { encode(&known.values) };
+                known.is_dirty = false;
+                changes.push(ViewChange { key, value });
+            }
+        }
+        changes
+    }
+}
+
+impl Hub {
+    /// The newest reading of each of the device's keys.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub fn latest(&self, tenant: &TenantId, device: &DeviceId) -> Result<Latest, StorageError> {
+        let name = (tenant.clone(), device.clone());
+        let mut shard = self.latest.shard(&name);
+        let known = shard.entry(name).or_default();
+        known.load(&self.store, tenant, device)?;
+        Ok(known.values.iter().map(|reading| (Arc::clone(&reading.key), reading.clone())).collect())
+    }
+}

@@ -1,0 +1,207 @@
+//! A hub on the memory store with clocks that the test moves.
+
+#![allow(dead_code, reason = "each test file uses its own part of the world")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use roost_hub::access::Grants;
+use roost_hub::broker::{
+    ConnectError, ConnectOptions, Connected, RetainHandling, Session, Start, SubscribeRequest,
+    SubscriptionFlags, SubscriptionOptions, Will,
+};
+use roost_hub::id::{DeviceId, ProfileId, TenantId, TokenId};
+use roost_hub::message::{Message, QoS};
+use roost_hub::principal::{Actor, Principal, Role};
+use roost_hub::registry::{NewDevice, Presented};
+use roost_hub::storage::Store;
+use roost_hub::storage::memory::MemoryStore;
+use roost_hub::time::{Clock, Timestamp};
+use roost_hub::topic::{Subscribed, Topic};
+use roost_hub::{Hub, Ports, Rng, Settings};
+
+/// Clocks that stand still until they are moved.
+#[derive(Debug)]
+pub struct TestClock {
+    start: Instant,
+    milliseconds: AtomicI64,
+}
+
+impl Clock for TestClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp(1_795_269_297_000 + self.milliseconds.load(Ordering::SeqCst))
+    }
+
+    fn now(&self) -> Instant {
+        self.start + Duration::from_millis(self.milliseconds.load(Ordering::SeqCst).unsigned_abs())
+    }
+}
+
+/// Bytes that differ at each call, the same in each run.
+#[derive(Debug, Default)]
+struct TestRng(AtomicU64);
+
+impl Rng for TestRng {
+    fn fill(&self, buffer: &mut [u8]) {
+        let number = self.0.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for (place, byte) in buffer.iter_mut().enumerate() {
+            *byte = number.rotate_left(u32::try_from(place % 64).unwrap_or(0)).to_le_bytes()[place % 8];
+        }
+    }
+}
+
+/// One hub, its store, its clocks.
+pub struct World {
+    hub: Arc<Hub>,
+    store: Store,
+    clock: Arc<TestClock>,
+    settings: Settings,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|_settings| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        // Not clippy's banned clock of the product: the test's clock needs some instant to begin at.
+        #[expect(clippy::disallowed_methods, reason = "the test's clock begins somewhere")]
+        let start = Instant::now();
+        let clock = Arc::new(TestClock { start, milliseconds: AtomicI64::new(0) });
+        Self::open(MemoryStore::store(), clock, settings)
+    }
+
+    fn open(store: Store, clock: Arc<TestClock>, settings: Settings) -> Self {
+        let ports = Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::new(TestRng::default()) };
+        let hub = Hub::open(store.clone(), ports, settings.clone()).unwrap();
+        Self { hub, store, clock, settings }
+    }
+
+    /// The same store opened by a new hub, as after kill -9.
+    pub fn restarted(&self) -> Self {
+        Self::open(self.store.clone(), Arc::clone(&self.clock), self.settings.clone())
+    }
+
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    pub fn advance(&self, duration: Duration) {
+        let milliseconds = i64::try_from(duration.as_millis()).unwrap();
+        self.clock.milliseconds.fetch_add(milliseconds, Ordering::SeqCst);
+        self.hub.tick();
+    }
+
+    /// Sends on what waited to become durable.
+    pub fn deliver_deferred(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let one_round =
+            async { tokio::time::timeout(Duration::from_millis(1), self.hub.run_deferred()).await };
+        assert!(runtime.block_on(one_round).is_err(), "it runs as long as the hub does");
+    }
+
+    pub fn principal_of_tenant(&self, tenant: &str) -> Arc<Principal> {
+        let actor = Actor::Application {
+            token: TokenId::parse("app").unwrap(),
+            name: Arc::from("app"),
+            role: Role::Admin,
+            operator: false,
+        };
+        Arc::new(Principal { tenant: TenantId::parse(tenant).unwrap(), actor, credential: None })
+    }
+
+    pub fn device_principal(&self, id: &str) -> Arc<Principal> {
+        let actor = Actor::Device {
+            device: DeviceId::parse(id).unwrap(),
+            profile: ProfileId::parse("standard").unwrap(),
+            grants: Grants::standard(),
+        };
+        Arc::new(Principal { tenant: TenantId::parse("default").unwrap(), actor, credential: None })
+    }
+
+    /// Registers a device, and gives who it is when it connects.
+    pub fn create_device(&self, id: &str) -> Arc<Principal> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let new = NewDevice { id: Some(DeviceId::parse(id).unwrap()), ..NewDevice::default() };
+        let tenant = TenantId::parse("default").unwrap();
+        let created = runtime.block_on(self.hub.create_device(&tenant, new)).unwrap();
+        self.hub.authenticate(Presented::Token(created.2.reveal())).unwrap()
+    }
+
+    pub fn try_connect(&self, id: &str, options: Options) -> Result<Connected, ConnectError> {
+        self.hub.connect(&self.principal_of_tenant("default"), options.start(Start::Resume).build(id))
+    }
+
+    pub fn connect(&self, id: &str, options: Options) -> Session {
+        self.hub.connect(&self.principal_of_tenant("default"), options.build(id)).unwrap().session
+    }
+
+    pub fn subscribe(&self, session: &mut Session, filter: &str, qos: QoS) {
+        self.subscribe_with(session, filter, qos, SubscriptionFlags::default(), 0);
+    }
+
+    pub fn subscribe_with(
+        &self,
+        session: &mut Session,
+        filter: &str,
+        qos: QoS,
+        flags: SubscriptionFlags,
+        identifier: u32,
+    ) {
+        let request = SubscribeRequest {
+            subscribed: Subscribed::parse(filter).unwrap(),
+            options: SubscriptionOptions { qos, flags, identifier },
+            retain_handling: RetainHandling::Send,
+        };
+        assert_eq!(session.subscribe(&[request]).granted, [Ok(qos)]);
+    }
+}
+
+/// What a client asks for, with what tests mostly want.
+pub struct Options(ConnectOptions);
+
+pub fn options() -> Options {
+    Options(ConnectOptions {
+        client_id: None,
+        start: Start::Clean,
+        expiry: Duration::ZERO,
+        will: None,
+        receive_maximum: 100,
+        protocol: "test",
+        address: None,
+    })
+}
+
+impl Options {
+    pub fn expiry(mut self, expiry: Duration) -> Self {
+        self.0.expiry = expiry;
+        self
+    }
+
+    pub fn start(mut self, start: Start) -> Self {
+        self.0.start = start;
+        self
+    }
+
+    pub fn will(mut self, will: Will) -> Self {
+        self.0.will = Some(will);
+        self
+    }
+
+    pub fn build(mut self, id: &str) -> ConnectOptions {
+        self.0.client_id = Some(id.to_owned());
+        self.0
+    }
+}
+
+pub fn message(topic: &str, payload: &str) -> Message {
+    Message::new(Topic::parse(topic).unwrap(), payload.to_owned(), Timestamp(1_795_269_297_000))
+}
+
+pub fn with_qos(mut message: Message, qos: QoS) -> Message {
+    message.qos = qos;
+    message
+}

@@ -3,20 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod world;
-
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use roost_hub::broker::{
     CloseReason, ConnectError, Leave, Outgoing, PublishError, Received, Session, Start, SubscriptionFlags,
-    Will,
+    SubscriptionOptions, Will,
 };
 use roost_hub::message::{Message, QoS};
 use roost_hub::storage::Position;
-use world::{World, message, options, with_qos};
+use roost_testkit::world::{World, message, options, with_qos};
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+fn wanted(qos: QoS, identifier: u32) -> SubscriptionOptions {
+    SubscriptionOptions { qos, flags: SubscriptionFlags::default(), identifier }
+}
 
 fn payloads(session: &mut Session) -> Vec<String> {
     let mut out = Vec::new();
@@ -57,8 +59,8 @@ fn a_message_reaches_those_who_subscribed_and_nobody_else() {
 fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_all_identifiers() {
     let world = World::new();
     let mut one = world.connect("one", options());
-    world.subscribe_with(&mut one, "a/#", QoS::AtMostOnce, SubscriptionFlags::default(), 7);
-    world.subscribe_with(&mut one, "a/b", QoS::AtLeastOnce, SubscriptionFlags::default(), 9);
+    world.subscribe_with(&mut one, "a/#", wanted(QoS::AtMostOnce, 7));
+    world.subscribe_with(&mut one, "a/b", wanted(QoS::AtLeastOnce, 9));
     one.publish(with_qos(message("a/b", "x"), QoS::ExactlyOnce), None).unwrap();
     let mut out = Vec::new();
     one.next_outgoing(&mut out, 10);
@@ -73,7 +75,11 @@ fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_all_identifi
 fn no_local_keeps_a_message_from_its_publisher() {
     let world = World::new();
     let mut one = world.connect("one", options());
-    world.subscribe_with(&mut one, "a", QoS::AtMostOnce, SubscriptionFlags::NO_LOCAL, 0);
+    world.subscribe_with(
+        &mut one,
+        "a",
+        SubscriptionOptions { flags: SubscriptionFlags::NO_LOCAL, ..wanted(QoS::AtMostOnce, 0) },
+    );
     one.publish(message("a", "x"), None).unwrap();
     assert_eq!(payloads(&mut one), Vec::<String>::new());
 }
@@ -337,7 +343,7 @@ fn m_58_a_wide_filter_matches_what_its_owner_may_read() {
     one.publish(message("plain", "ok"), None).unwrap();
     let foreign = one.publish(message("devices/d2/other", "secret"), None);
     assert!(matches!(foreign, Err(PublishError::DeviceUnknown(_))) || foreign.is_ok());
-    assert_eq!(payloads(&mut device), ["ok"]);
+    assert_eq!(payloads(&mut device), ["online", "ok"], "its own status, and what is open to all");
 }
 
 #[test]

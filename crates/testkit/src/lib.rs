@@ -1,1 +1,6 @@
-//! roost-testkit
+//! The suites that every store and adapter must pass, and the simulated world they run in.
+//! Never shipped.
+
+pub mod sim_disk;
+pub mod store_suite;
+pub mod world;

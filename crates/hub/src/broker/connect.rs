@@ -201,7 +201,7 @@ impl Hub {
                 position = Some(stored::put_will(self, shared, &facts, will)?);
             }
         }
-        if was_persistent != !expiry.is_zero() {
+        if was_persistent == expiry.is_zero() {
             self.renew_subscriptions(shared)?;
         }
         let mut outbox = shared.outbox();

@@ -45,6 +45,10 @@ pub enum Outgoing {
 }
 
 /// A message for one session.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are the flags of PUBLISH, each named in the specification"
+)]
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// The message.
@@ -172,7 +176,7 @@ pub(crate) struct Outbox {
     queue_bytes: usize,
     in_flight: VecDeque<Queued>,
     /// Incoming QoS 2 packet ids that are not released yet.
-    incoming: Option<Box<BTreeSet<NonZeroU16>>>,
+    incoming: BTreeSet<NonZeroU16>,
     last_sequence: u64,
     resident: usize,
     /// Whether anything durable changed since the last checkpoint.
@@ -377,21 +381,18 @@ impl Outbox {
     /// An incoming QoS 2 packet id; whether it is new.
     pub(crate) fn take_incoming(&mut self, id: NonZeroU16) -> bool {
         self.is_dirty = true;
-        self.incoming.get_or_insert_default().insert(id)
+        self.incoming.insert(id)
     }
 
     /// Frees an incoming QoS 2 packet id; whether it was known.
     pub(crate) fn release_incoming(&mut self, id: NonZeroU16) -> bool {
-        let known = self.incoming.as_mut().is_some_and(|incoming| incoming.remove(&id));
+        let known = self.incoming.remove(&id);
         self.is_dirty |= known;
-        if self.incoming.as_ref().is_some_and(|incoming| incoming.is_empty()) {
-            self.incoming = None;
-        }
         known
     }
 
     /// The incoming QoS 2 packet ids that are not released yet.
     pub(crate) fn incoming(&self) -> impl Iterator<Item = NonZeroU16> + '_ {
-        self.incoming.iter().flat_map(|incoming| incoming.iter().copied())
+        self.incoming.iter().copied()
     }
 }

@@ -51,6 +51,22 @@ pub struct Published {
     pub is_routed: bool,
 }
 
+/// Who publishes, and by which session if by any.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) principal: &'a Principal,
+    pub(super) session: Option<&'a Arc<Shared>>,
+}
+
+/// A message on its way through the broker.
+#[derive(Clone, Copy)]
+pub(super) struct Routing<'a> {
+    pub(super) message: &'a Arc<Message>,
+    /// The publisher's own session, which may not want it back.
+    pub(super) origin: Option<&'a Arc<Shared>>,
+    pub(super) durable: Durable,
+}
+
 /// One session that gets a message, and how.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -80,7 +96,8 @@ impl Hub {
     /// [`PublishError`]; nothing was stored or delivered.
     pub fn publish(&self, principal: &Principal, message: Message) -> Result<Published, PublishError> {
         let mut wakes = Vec::new();
-        let published = self.publish_from(principal, None, message, None, &mut wakes);
+        let origin = Origin { principal, session: None };
+        let published = self.publish_from(origin, message, None, &mut wakes);
         wakes.into_iter().for_each(Waker::wake);
         published
     }
@@ -93,21 +110,21 @@ impl Hub {
     ) -> Result<Option<Position>, StorageError> {
         let mut wakes = Vec::new();
         let tenant = self.broker.tenant(tenant);
-        let published = self.route(&tenant, None, &Arc::new(message), Durable::IfWanted, &mut wakes);
+        let routing = Routing { message: &Arc::new(message), origin: None, durable: Durable::IfWanted };
+        let published = self.route(&tenant, routing, &mut wakes);
         wakes.into_iter().for_each(Waker::wake);
         published.map(|published| published.position)
     }
 
     pub(super) fn publish_from(
         &self,
-        principal: &Principal,
-        origin: Option<&Arc<Shared>>,
+        origin: Origin<'_>,
         message: Message,
         exactly_once: Option<ExactlyOnceId>,
         wakes: &mut Vec<Waker>,
     ) -> Result<Published, PublishError> {
         self.counters.messages_received_total.increment();
-        let published = self.take_message(principal, origin, message, exactly_once, wakes);
+        let published = self.take_message(origin, message, exactly_once, wakes);
         if published.is_err() {
             self.counters.publishes_refused_total.increment();
         }
@@ -116,12 +133,12 @@ impl Hub {
 
     fn take_message(
         &self,
-        principal: &Principal,
-        origin: Option<&Arc<Shared>>,
+        origin: Origin<'_>,
         mut message: Message,
         exactly_once: Option<ExactlyOnceId>,
         wakes: &mut Vec<Waker>,
     ) -> Result<Published, PublishError> {
+        let principal = origin.principal;
         self.check_publish(principal, &message.topic)?;
         let mut durable = exactly_once.map_or(Durable::IfWanted, Durable::ExactlyOnce);
         let device_topic = DeviceTopic::of(&message.topic)?;
@@ -135,12 +152,13 @@ impl Hub {
         if message.retain && !message.payload.is_empty() {
             self.check_retained(principal, &message.topic)?;
         }
-        let tenant = match origin {
+        let tenant = match origin.session {
             Some(shared) => Arc::clone(&shared.tenant),
             None => self.broker.tenant(&principal.tenant),
         };
         let message = Arc::new(message);
-        let mut published = self.route(&tenant, origin, &message, durable, wakes)?;
+        let routing = Routing { message: &message, origin: origin.session, durable };
+        let mut published = self.route(&tenant, routing, wakes)?;
         published.position = published.position.max(effect);
         if let Some((device, topic)) = device_topic {
             self.after_device_message(principal, &device, topic, &message);
@@ -164,11 +182,10 @@ impl Hub {
     pub(super) fn route(
         &self,
         tenant: &Arc<TenantBroker>,
-        origin: Option<&Arc<Shared>>,
-        message: &Arc<Message>,
-        durable: Durable,
+        routing: Routing<'_>,
         wakes: &mut Vec<Waker>,
     ) -> Result<Published, StorageError> {
+        let Routing { message, origin, durable } = routing;
         let matched = tenant.tree().matches(message.topic.as_str());
         let is_wanted = durable != Durable::IfWanted || message.retain;
         let may_be_kept = message.qos > QoS::AtMostOnce && matched.iter().any(|set| set.has_persistent());

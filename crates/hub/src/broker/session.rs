@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 use crate::topic::Subscribed;
 
 use super::outbox::{CloseReason, Delivery, Marks, Outbox, Outgoing, Queued, packet_id};
-use super::publish::{PublishError, Published};
+use super::publish::{Origin, PublishError, Published};
 use super::tree::SubscriptionOptions;
 use super::will::Will;
 use super::{ConnectionNumber, TenantBroker};
@@ -233,14 +233,9 @@ impl Session {
         message: Message,
         exactly_once: Option<NonZeroU16>,
     ) -> Result<Published, PublishError> {
+        let origin = Origin { principal: &self.principal, session: Some(&self.shared) };
         let Some(packet_id) = exactly_once else {
-            return self.hub.publish_from(
-                &self.principal,
-                Some(&self.shared),
-                message,
-                None,
-                &mut self.wakes,
-            );
+            return self.hub.publish_from(origin, message, None, &mut self.wakes);
         };
         if !self.shared.outbox().take_incoming(packet_id) {
             // MQTT 5.0 [MQTT-4.3.3-10]: a resend is acknowledged again and not delivered again.
@@ -248,8 +243,7 @@ impl Session {
         }
         let id = ExactlyOnceId { session: self.shared.number, packet_id };
         let kept = self.shared.is_persistent().then_some(id);
-        let published =
-            self.hub.publish_from(&self.principal, Some(&self.shared), message, kept, &mut self.wakes);
+        let published = self.hub.publish_from(origin, message, kept, &mut self.wakes);
         if published.is_err() {
             self.shared.outbox().release_incoming(packet_id);
         }

@@ -3,6 +3,7 @@
 //! The log is the truth. A table holds facts changed by compare-and-set, or a view that a reader
 //! of the log derives; which of the two it is shows in the call that writes it.
 
+pub mod disk;
 mod key;
 pub mod memory;
 

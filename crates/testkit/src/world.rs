@@ -1,6 +1,7 @@
-//! A hub on the memory store with clocks that the test moves.
+//! A hub on the memory store with clocks that the test moves. It fails by panicking.
 
-#![allow(dead_code, reason = "each test file uses its own part of the world")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -140,20 +141,18 @@ impl World {
     }
 
     pub fn subscribe(&self, session: &mut Session, filter: &str, qos: QoS) {
-        self.subscribe_with(session, filter, qos, SubscriptionFlags::default(), 0);
+        self.subscribe_with(
+            session,
+            filter,
+            SubscriptionOptions { qos, flags: SubscriptionFlags::default(), identifier: 0 },
+        );
     }
 
-    pub fn subscribe_with(
-        &self,
-        session: &mut Session,
-        filter: &str,
-        qos: QoS,
-        flags: SubscriptionFlags,
-        identifier: u32,
-    ) {
+    pub fn subscribe_with(&self, session: &mut Session, filter: &str, options: SubscriptionOptions) {
+        let qos = options.qos;
         let request = SubscribeRequest {
             subscribed: Subscribed::parse(filter).unwrap(),
-            options: SubscriptionOptions { qos, flags, identifier },
+            options,
             retain_handling: RetainHandling::Send,
         };
         assert_eq!(session.subscribe(&[request]).granted, [Ok(qos)]);

@@ -2,9 +2,13 @@
 //!
 //! A fact under `documents/{tenant}/{device}/{name}`: a short header, then the body as it came.
 
-use bytes::{BufMut, Bytes, BytesMut};
+mod codec;
+
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+
+use codec::{decode, encode};
 
 use crate::Hub;
 use crate::flight::{ByDevice, FlightKind};
@@ -20,8 +24,6 @@ pub const DOCUMENTS_MAX: usize = 64;
 pub const DOCUMENT_NAME_LENGTH_MAX: usize = 128;
 /// The longest content type, in bytes.
 pub const CONTENT_TYPE_LENGTH_MAX: usize = 128;
-
-const VERSION: u8 = 1;
 
 /// A stored document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,32 +286,4 @@ fn document(new: NewDocument, now: Timestamp) -> Result<Document, PutDocumentErr
     let mut etag = [0; 8];
     etag.iter_mut().zip(hash).for_each(|(byte, hashed)| *byte = hashed);
     Ok(Document { content_type, etag, updated_at: now, body: new.body })
-}
-
-fn encode(document: &Document) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(32 + document.content_type.len() + document.body.len());
-    bytes.put_u8(VERSION);
-    bytes.put_slice(&document.etag);
-    bytes.put_i64(document.updated_at.0);
-    bytes.put_u8(u8::try_from(document.content_type.len()).unwrap_or(u8::MAX));
-    bytes.put_slice(document.content_type.as_bytes());
-    bytes.put_slice(&document.body);
-    bytes.freeze()
-}
-
-fn decode(key: &Key, value: &Bytes) -> Result<Document, StorageError> {
-    let read = || {
-        let (version, rest) = value.split_first()?;
-        let (etag, rest) = rest.split_first_chunk::<8>()?;
-        let (time, rest) = rest.split_first_chunk::<8>()?;
-        let (length, rest) = rest.split_first()?;
-        let (content_type, body) = rest.split_at_checked(usize::from(*length))?;
-        (*version == VERSION).then_some(Document {
-            content_type: std::str::from_utf8(content_type).ok()?.to_owned(),
-            etag: *etag,
-            updated_at: Timestamp(i64::from_be_bytes(*time)),
-            body: value.slice_ref(body),
-        })
-    };
-    read().ok_or_else(|| StorageError::Damaged(format!("{key} is no document of this version").into()))
 }

@@ -3,6 +3,8 @@
 //! `online/{tenant}/{device}` is a fact as long as the device's retained status says `online`, so
 //! that a start knows which to take back. When a device was last seen is the view `presence`.
 
+mod forget;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -269,30 +271,6 @@ impl Hub {
                 self.note(&tenant, &device, FlightKind::Disconnected, "the server was restarted", now);
             }
         }
-    }
-
-    /// Removes everything that was remembered of a device besides its registration: twin,
-    /// documents, commands, flight recorder, presence and its retained `status` and `twin/desired`.
-    ///
-    /// # Errors
-    /// What the store says; calling again removes the rest.
-    pub(crate) fn forget_device_state(
-        &self,
-        tenant: &TenantId,
-        device: &DeviceId,
-    ) -> Result<(), StorageError> {
-        let now = self.now();
-        // Seen never: the next checkpoint removes what was saved.
-        self.presence.contacts.shard(device).insert(tenant, device, Contact::default());
-        self.forget_commands(tenant, device)?;
-        self.forget_twin(tenant, device)?;
-        self.forget_documents(tenant, device)?;
-        self.put_fact(&key("online", tenant, device), None)?;
-        for topic in ["status", "twin/desired"] {
-            self.publish_retained(tenant, device, topic, ("", now))?;
-        }
-        self.forget_flight(tenant, device);
-        Ok(())
     }
 }
 

@@ -115,7 +115,7 @@ impl fmt::Write for Bounded<'_> {
 
 fn write_detail(out: &mut String, detail: &impl Display) {
     // An error says that the rest did not fit, which is what the bound is for.
-    drop(write!(Bounded(out), "{detail}"));
+    write!(Bounded(out), "{detail}").unwrap_or_default();
 }
 
 impl Hub {
@@ -213,8 +213,13 @@ impl Hub {
     }
 
     /// Forgets the device's entries, the saved ones with the next checkpoint.
-    pub(crate) fn forget_flight(&self, tenant: &TenantId, device: &DeviceId) {
-        self.flight.rings.shard(device).insert(tenant, device, Ring::wiped());
+    pub(crate) fn forget_flight(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), StorageError> {
+        let mut shard = self.flight.rings.shard(device);
+        let is_saved = !self.store.table.scan(&keys(tenant, device).prefix(), None, 1)?.is_empty();
+        if is_saved || shard.get(tenant, device).is_some() {
+            shard.insert(tenant, device, Ring::wiped());
+        }
+        Ok(())
     }
 }
 

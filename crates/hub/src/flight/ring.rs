@@ -120,7 +120,7 @@ impl Ring {
         self.first += next;
         self.unsaved += next;
         // Its last chunk is written anew when it is not full.
-        if next % CHUNK != 0 && self.first == next {
+        if !next.is_multiple_of(CHUNK) && self.first == next {
             self.first = last.first;
             last.entries.into_iter().rev().for_each(|entry| self.entries.push_front(entry));
         }

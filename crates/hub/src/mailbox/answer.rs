@@ -1,6 +1,5 @@
 //! How a command ends: the device answers, or somebody takes it back.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::deliver::Changed;
@@ -24,16 +23,6 @@ pub enum Answer {
     Failed(String),
 }
 
-/// `{"ok":true,"result":…}` or `{"ok":false,"error":"…"}`.
-#[derive(Deserialize)]
-struct AnswerText {
-    ok: bool,
-    #[serde(default)]
-    result: Option<Value>,
-    #[serde(default)]
-    error: Option<String>,
-}
-
 impl Answer {
     /// Reads `{"ok":true,"result":…}` or `{"ok":false,"error":"…"}`, at most 64 KiB.
     ///
@@ -41,15 +30,17 @@ impl Answer {
     /// A text for the device's maker: what is not as it must be.
     pub fn parse(payload: &[u8]) -> Result<Self, String> {
         let value = json::parse(payload, COMMAND_JSON_MAX).map_err(|invalid| invalid.to_string())?;
-        let text = AnswerText::deserialize(value).map_err(|error| {
-            format!("a result is {{\"ok\":true,\"result\":…}} or {{\"ok\":false,\"error\":\"…\"}}: {error}")
-        })?;
-        if text.ok {
-            return Ok(Self::Succeeded(text.result));
+        let shape = "a result is {\"ok\":true,\"result\":…} or {\"ok\":false,\"error\":\"…\"}";
+        let Value::Object(mut fields) = value else { return Err(shape.to_owned()) };
+        match (fields.remove("ok"), fields.remove("error")) {
+            (Some(Value::Bool(true)), _) => Ok(Self::Succeeded(fields.remove("result"))),
+            (Some(Value::Bool(false)), None | Some(Value::Null)) => Ok(Self::Failed(String::new())),
+            (Some(Value::Bool(false)), Some(Value::String(mut error))) => {
+                error.truncate(error.floor_char_boundary(ERROR_LENGTH_MAX));
+                Ok(Self::Failed(error))
+            }
+            _ => Err(shape.to_owned()),
         }
-        let mut error = text.error.unwrap_or_default();
-        error.truncate(error.floor_char_boundary(ERROR_LENGTH_MAX));
-        Ok(Self::Failed(error))
     }
 }
 

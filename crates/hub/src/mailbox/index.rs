@@ -112,6 +112,23 @@ impl Mailbox {
         }
     }
 
+    /// Takes over the command's idempotency key, stored at the position.
+    pub(super) fn follow_key(&mut self, command: &Command, position: Position) {
+        if let Some(key) = &command.idempotency_key {
+            let used = KeyUse { id: command.id.clone(), position, created_at: command.created_at };
+            self.keys.insert(key.clone(), used);
+        }
+    }
+
+    /// Forgets the command's key, unless a later command uses it.
+    pub(super) fn drop_key(&mut self, command: &Command) {
+        if let Some(key) = &command.idempotency_key
+            && self.keys.get(key).is_some_and(|used| used.id == command.id)
+        {
+            self.keys.remove(key);
+        }
+    }
+
     /// How many commands wait for a contact.
     pub(super) fn waiting(&self) -> usize {
         self.open.values().filter(|open| open.state == CommandState::Queued).count()

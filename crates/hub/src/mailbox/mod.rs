@@ -7,6 +7,7 @@ mod answer;
 mod deliver;
 mod id;
 mod index;
+mod keep;
 mod list;
 mod send;
 pub mod state;

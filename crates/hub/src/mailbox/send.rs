@@ -1,30 +1,24 @@
-//! Taking commands, and what time does to them.
+//! Taking commands: what is checked, and how they get into the mailbox.
 
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::deliver::encode;
-use super::index::{Drop, KeyUse, Mailbox, command_key, index_key, key_ends_at, prefix};
-use super::list::decode;
+use super::index::{Drop, command_key, index_key};
 use super::{
-    COMMAND_JSON_MAX, COMMAND_NAME_LENGTH_MAX, COMMANDS_KEPT_MAX, Command, CommandEvent, CommandState,
+    COMMAND_JSON_MAX, COMMAND_NAME_LENGTH_MAX, Command, CommandState, IDEMPOTENCY_KEPT,
     IDEMPOTENCY_KEY_LENGTH_MAX, NewCommand, Receipt, SendCommandError,
 };
 use crate::Hub;
-use crate::flight::FlightKind;
 use crate::id::{CommandId, DeviceId, TenantId};
 use crate::storage::{Expected, Key, Position, PutError, StorageError};
 use crate::time::Timestamp;
 use crate::twin::json;
 
-/// How many deadlines one call looks at; the rest waits for the next.
-const DEADLINES_MAX: usize = 10_000;
-const SCAN_PAGE: usize = 1_000;
-
 /// What became of a request to send.
 enum Taken {
     /// A new command.
-    New(Command, Position),
+    New(Box<Command>, Position),
     /// The key was used before, for this command.
     Before(CommandId, Position),
 }
@@ -47,7 +41,7 @@ impl Hub {
         };
         let now = self.now();
         let (command, position) = match self.take_command(tenant, device, &new, now)? {
-            Taken::New(command, position) => (command, position),
+            Taken::New(command, position) => (*command, position),
             Taken::Before(id, position) => {
                 self.durable(position).await?;
                 let first = self.command(tenant, device, &id)?;
@@ -76,10 +70,10 @@ impl Hub {
     ) -> Result<Taken, SendCommandError> {
         let mut shard = self.mailboxes.boxes.shard(device);
         let mailbox = shard.entry(tenant, device);
-        if let Some(used) = new.idempotency_key.as_ref().and_then(|key| mailbox.keys.get(key)) {
-            if used.created_at.after(super::IDEMPOTENCY_KEPT) > now {
-                return Ok(Taken::Before(used.id.clone(), used.position));
-            }
+        if let Some(used) = new.idempotency_key.as_ref().and_then(|key| mailbox.keys.get(key))
+            && used.created_at.after(IDEMPOTENCY_KEPT) > now
+        {
+            return Ok(Taken::Before(used.id.clone(), used.position));
         }
         let commands_max = self.settings.commands_max;
         if mailbox.waiting() >= commands_max {
@@ -116,14 +110,14 @@ impl Hub {
         let position = self.put(&command_key(tenant, device, &command.id), Some(encode(&command)))?;
         self.mailboxes.set_deadlines(tenant, &command);
         mailbox.follow(&command);
-        follow_key(mailbox, &command, position);
+        mailbox.follow_key(&command, position);
         mailbox.kept = Some(kept + 1);
         mailbox.wake();
         self.drop_oldest(tenant, device, mailbox)?;
-        Ok(Taken::New(command, position))
+        Ok(Taken::New(Box::new(command), position))
     }
 
-    fn put(&self, key: &Key, value: Option<Bytes>) -> Result<Position, StorageError> {
+    pub(super) fn put(&self, key: &Key, value: Option<Bytes>) -> Result<Position, StorageError> {
         match self.store.table.put(key, value, Expected::Any) {
             Ok(change) => Ok(change.position),
             Err(PutError::Storage(error)) => Err(error),
@@ -140,58 +134,6 @@ impl Hub {
         Ok(count)
     }
 
-    fn each_command_key(
-        &self,
-        table: &'static str,
-        tenant: &TenantId,
-        device: &DeviceId,
-        mut visit: impl FnMut(&Key) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        let prefix = prefix(table, tenant, device);
-        let mut after = None;
-        loop {
-            let page = self.store.table.scan(&prefix, after.as_ref(), SCAN_PAGE)?;
-            for (key, _) in &page {
-                visit(key)?;
-            }
-            match page.last() {
-                Some((key, _)) if page.len() == SCAN_PAGE => after = Some(key.clone()),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// Removes the oldest commands that no longer wait when there are more than are kept.
-    fn drop_oldest(
-        &self,
-        tenant: &TenantId,
-        device: &DeviceId,
-        mailbox: &mut Mailbox,
-    ) -> Result<(), StorageError> {
-        let waiting = mailbox.waiting();
-        let kept = mailbox.kept.unwrap_or(0);
-        let excess = kept.saturating_sub(waiting + COMMANDS_KEPT_MAX);
-        if excess == 0 {
-            return Ok(());
-        }
-        let oldest = self.store.table.scan(&prefix("commands", tenant, device), None, waiting + excess)?;
-        let mut removed = 0;
-        for (key, entry) in oldest {
-            let command = decode(&key, &entry)?;
-            if command.state == CommandState::Queued || removed == excess {
-                continue;
-            }
-            self.put(&key, None)?;
-            self.drop_index(tenant, device, &command.id)?;
-            self.mailboxes.drop_deadlines(tenant, &command, Drop::Both);
-            mailbox.open.remove(&command.id);
-            drop_key(mailbox, &command);
-            removed += 1;
-        }
-        mailbox.kept = Some(kept - removed);
-        Ok(())
-    }
-
     fn forget_command(&self, tenant: &TenantId, command: &Command) -> Result<(), StorageError> {
         let device = &command.device;
         let mut shard = self.mailboxes.boxes.shard(device);
@@ -200,115 +142,10 @@ impl Hub {
         self.mailboxes.drop_deadlines(tenant, command, Drop::Both);
         if let Some(mailbox) = shard.get_mut(tenant, device) {
             mailbox.open.remove(&command.id);
-            drop_key(mailbox, command);
+            mailbox.drop_key(command);
             mailbox.kept = None;
         }
         Ok(())
-    }
-
-    /// Lets commands expire whose time has come, and keys be forgotten. Called each second.
-    pub fn expire_commands(&self, now: Timestamp) {
-        for (_, tenant, device, id) in self.mailboxes.take_due(now, DEADLINES_MAX) {
-            if let Err(error) = self.expire_command(&tenant, &device, &id, now) {
-                let text = format_args!("command {id} could not expire: {error}");
-                self.note(&tenant, &device, FlightKind::Error, text, now);
-            }
-        }
-    }
-
-    fn expire_command(
-        &self,
-        tenant: &TenantId,
-        device: &DeviceId,
-        id: &CommandId,
-        now: Timestamp,
-    ) -> Result<(), StorageError> {
-        self.change_command(tenant, device, id, CommandEvent::Expired)?;
-        let mut shard = self.mailboxes.boxes.shard(device);
-        let Some(command) = self.command(tenant, device, id)? else { return Ok(()) };
-        if key_ends_at(&command).is_some_and(|at| at <= now) {
-            if let Some(mailbox) = shard.get_mut(tenant, device) {
-                drop_key(mailbox, &command);
-            }
-            if command.state.is_final() {
-                self.drop_index(tenant, device, id)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Loads which commands are open and which keys still count.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub(crate) fn recover_mailboxes(&self) -> Result<(), StorageError> {
-        let now = self.now();
-        let mut after = None;
-        loop {
-            let page = self.store.table.scan("commands-index/", after.as_ref(), SCAN_PAGE)?;
-            for (key, _) in &page {
-                self.recover_command(key, now)?;
-            }
-            match page.last() {
-                Some((key, _)) if page.len() == SCAN_PAGE => after = Some(key.clone()),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    fn recover_command(&self, index: &Key, now: Timestamp) -> Result<(), StorageError> {
-        let damaged = || StorageError::Damaged(format!("{index} names no command").into());
-        let mut levels = index.levels().skip(1);
-        let mut level = || levels.next().ok_or_else(damaged);
-        let tenant = TenantId::parse(&level()?).map_err(|_invalid| damaged())?;
-        let device = DeviceId::parse(&level()?).map_err(|_invalid| damaged())?;
-        let id = CommandId::parse(&level()?).map_err(|_invalid| damaged())?;
-        let command = self.command(&tenant, &device, &id)?;
-        let key_counts = command.as_ref().and_then(key_ends_at).is_some_and(|at| at > now);
-        let Some(command) = command.filter(|command| key_counts || !command.state.is_final()) else {
-            return self.drop_index(&tenant, &device, &id);
-        };
-        let mut shard = self.mailboxes.boxes.shard(&device);
-        let mailbox = shard.entry(&tenant, &device);
-        self.mailboxes.set_deadlines(&tenant, &command);
-        mailbox.follow(&command);
-        if key_counts {
-            follow_key(mailbox, &command, Position(0));
-        }
-        Ok(())
-    }
-
-    /// Removes all that the device's mailbox holds; who waits for it is woken.
-    pub(crate) fn forget_commands(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), StorageError> {
-        let mut shard = self.mailboxes.boxes.shard(device);
-        for table in ["commands", "commands-index"] {
-            let mut keys = Vec::new();
-            self.each_command_key(table, tenant, device, |key| {
-                keys.push(key.clone());
-                Ok(())
-            })?;
-            for key in keys {
-                self.put(&key, None)?;
-            }
-        }
-        drop(shard.remove(tenant, device));
-        Ok(())
-    }
-}
-
-fn follow_key(mailbox: &mut Mailbox, command: &Command, position: Position) {
-    if let Some(key) = &command.idempotency_key {
-        let used = KeyUse { id: command.id.clone(), position, created_at: command.created_at };
-        mailbox.keys.insert(key.clone(), used);
-    }
-}
-
-/// Forgets the command's key, unless a later command uses it.
-fn drop_key(mailbox: &mut Mailbox, command: &Command) {
-    if let Some(key) = &command.idempotency_key {
-        if mailbox.keys.get(key).is_some_and(|used| used.id == command.id) {
-            mailbox.keys.remove(key);
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A fact under `twins/{tenant}/{device}`; patches are merged (RFC 7386) by compare-and-set.
 
+mod error;
 pub(crate) mod json;
 mod merge;
 
@@ -21,6 +22,8 @@ use crate::storage::{Entry, Expected, Key, Position, PutError, StorageError};
 use crate::time::Timestamp;
 use crate::topic::Topic;
 
+use error::Invalid;
+pub use error::{PatchTwinError, ReportTwinError};
 pub use json::{InvalidJson, JSON_DEPTH_MAX, JSON_ELEMENTS_MAX, JSON_KEY_LENGTH_MAX, JSON_KEYS_MAX};
 
 /// The largest patch, and the largest `reported` or `desired`, in bytes of JSON.
@@ -48,72 +51,6 @@ pub struct Twin {
 pub struct Twins {
     /// Held while `desired` changes and is published, so that the last word is the last version.
     announcing: Mutex<()>,
-}
-
-/// Why `desired` was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum PatchTwinError {
-    /// The version is another one than was named; the twin as it stands.
-    #[error("the twin has version {}", .0.version)]
-    Conflict(Box<Twin>),
-    /// [`TWIN_JSON_MAX`]
-    #[error("a twin's `desired` has at most 65,536 bytes of JSON")]
-    TooLarge,
-    /// The patch itself cannot be; says why.
-    #[error("{0}")]
-    Invalid(String),
-    /// The tenant has no such device.
-    #[error("there is no such device")]
-    DeviceUnknown,
-    /// The store could not.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-/// Why a report was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum ReportTwinError {
-    /// [`TWIN_JSON_MAX`]
-    #[error("a twin's `reported` has at most 65,536 bytes of JSON")]
-    TooLarge,
-    /// The patch itself cannot be; says why.
-    #[error("{0}")]
-    Invalid(String),
-    /// The store could not.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-enum Invalid {
-    TooLarge,
-    Other(String),
-}
-
-impl From<InvalidJson> for Invalid {
-    fn from(invalid: InvalidJson) -> Self {
-        match invalid {
-            InvalidJson::TooLarge(_) => Self::TooLarge,
-            other => Self::Other(other.to_string()),
-        }
-    }
-}
-
-impl From<Invalid> for PatchTwinError {
-    fn from(invalid: Invalid) -> Self {
-        match invalid {
-            Invalid::TooLarge => Self::TooLarge,
-            Invalid::Other(text) => Self::Invalid(text),
-        }
-    }
-}
-
-impl From<Invalid> for ReportTwinError {
-    fn from(invalid: Invalid) -> Self {
-        match invalid {
-            Invalid::TooLarge => Self::TooLarge,
-            Invalid::Other(text) => Self::Invalid(text),
-        }
-    }
 }
 
 impl Hub {
@@ -252,10 +189,14 @@ impl Hub {
         });
     }
 
-    /// Removes the twin.
-    pub(crate) fn forget_twin(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), StorageError> {
-        match self.store.table.put(&twin_key(tenant, device), None, Expected::Any) {
-            Ok(_) | Err(PutError::Conflict(_)) => Ok(()),
+    /// Removes the twin; tells whether there was one.
+    pub(crate) fn forget_twin(&self, tenant: &TenantId, device: &DeviceId) -> Result<bool, StorageError> {
+        let key = twin_key(tenant, device);
+        if self.store.table.get(&key)?.is_none() {
+            return Ok(false);
+        }
+        match self.store.table.put(&key, None, Expected::Any) {
+            Ok(_) | Err(PutError::Conflict(_)) => Ok(true),
             Err(PutError::Storage(error)) => Err(error),
         }
     }

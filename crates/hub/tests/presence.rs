@@ -1,0 +1,99 @@
+//! Presence by its public verbs.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use roost_hub::broker::{Outgoing, Session};
+use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::message::QoS;
+use roost_testkit::world::{World, options};
+
+fn tenant() -> TenantId {
+    TenantId::parse("default").unwrap()
+}
+
+fn lamp() -> DeviceId {
+    DeviceId::parse("lamp").unwrap()
+}
+
+fn watcher(world: &World) -> Session {
+    let mut session = world.connect("watcher", options());
+    world.subscribe(&mut session, "devices/+/status", QoS::AtMostOnce);
+    session
+}
+
+fn statuses(session: &mut Session) -> Vec<String> {
+    let mut out = Vec::new();
+    session.next_outgoing(&mut out, 100);
+    out.iter()
+        .filter_map(|one| match one {
+            Outgoing::Publish(delivery) => {
+                Some(String::from_utf8_lossy(&delivery.message.payload).into_owned())
+            }
+            Outgoing::Release(_) => None,
+        })
+        .collect()
+}
+
+fn connect(world: &World) {
+    world.hub().presence_connected(&tenant(), &lamp(), "mqtt", Some("10.0.0.7:1234"), world.hub().now());
+}
+
+fn disconnect(world: &World) {
+    world.hub().presence_disconnected(&tenant(), &lamp(), "bye", world.hub().now());
+}
+
+#[test]
+fn a_device_is_online_from_its_first_connection_to_its_last() {
+    let world = World::new();
+    let mut watcher = watcher(&world);
+    connect(&world);
+    connect(&world);
+    assert_eq!(world.hub().presence(&tenant(), &lamp()).sessions, 2);
+    disconnect(&world);
+    assert!(world.hub().is_online(&tenant(), &lamp()));
+    assert_eq!(statuses(&mut watcher), ["online"]);
+    disconnect(&world);
+    disconnect(&world);
+    assert!(!world.hub().is_online(&tenant(), &lamp()));
+    assert_eq!(statuses(&mut watcher), ["offline"]);
+}
+
+#[test]
+fn the_status_is_retained() {
+    let world = World::new();
+    connect(&world);
+    assert_eq!(statuses(&mut watcher(&world)), ["online"]);
+}
+
+#[test]
+fn after_a_crash_the_status_of_whoever_was_online_is_taken_back() {
+    let world = World::new();
+    connect(&world);
+    // No checkpoint has seen the connection.
+    let world = world.restarted();
+    assert!(!world.hub().is_online(&tenant(), &lamp()));
+    assert_eq!(statuses(&mut watcher(&world)), ["offline"]);
+    connect(&world);
+    assert_eq!(statuses(&mut watcher(&world)), ["online"]);
+}
+
+#[test]
+fn when_a_device_was_last_seen_is_known_after_a_restart() {
+    let world = World::new();
+    world.advance(Duration::from_secs(5));
+    let seen_at = world.hub().now();
+    world.hub().presence_seen(&tenant(), &lamp(), "http", seen_at);
+    assert_eq!(world.hub().presence(&tenant(), &lamp()).last_seen, Some(seen_at));
+    world.hub().checkpoint().unwrap();
+    let presence = world.restarted().hub().presence(&tenant(), &lamp());
+    assert_eq!((presence.last_seen, presence.online), (Some(seen_at), false));
+    assert_eq!(presence.protocol.as_deref(), Some("http"));
+}
+
+#[test]
+fn a_device_that_was_never_seen_is_offline_since_ever() {
+    let presence = World::new().hub().presence(&tenant(), &lamp());
+    assert_eq!((presence.online, presence.last_seen, presence.sessions), (false, None, 0));
+}

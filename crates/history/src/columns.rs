@@ -28,10 +28,6 @@ use roost_hub::time::Timestamp;
 pub(crate) const DEVICE: usize = 0;
 pub(crate) const KEY: usize = 1;
 pub(crate) const TS: usize = 2;
-const VALUE: usize = 3;
-const INT: usize = 4;
-const TEXT: usize = 5;
-const QUALITY: usize = 6;
 pub(crate) const POSITION: usize = 7;
 
 /// Readings to a row group: what a query of one series reads at least.
@@ -201,17 +197,17 @@ impl Columns {
     }
 }
 
-/// The rows of a batch of a stored file.
+/// The rows of a batch of a stored file; device and key need not be in it.
 pub(crate) fn rows(batch: &RecordBatch) -> Result<Vec<Row>, ArrowError> {
     let wrong = || ArrowError::SchemaError("the columns are not those of a history file".to_owned());
-    let column = |index: usize| batch.columns().get(index).ok_or_else(wrong);
-    let ts = column(TS)?.as_primitive_opt::<TimestampMillisecondType>().ok_or_else(wrong)?;
-    let values = column(VALUE)?.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?;
-    let ints = column(INT)?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
-    let texts = column(TEXT)?.as_string_opt::<i32>().ok_or_else(wrong)?;
-    let qualities = column(QUALITY)?.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
+    let column = |name: &str| batch.column_by_name(name).ok_or_else(wrong);
+    let ts = column("ts")?.as_primitive_opt::<TimestampMillisecondType>().ok_or_else(wrong)?;
+    let values = column("value")?.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?;
+    let ints = column("int")?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
+    let texts = column("text")?.as_string_opt::<i32>().ok_or_else(wrong)?;
+    let qualities = column("quality")?.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
     let qualities = qualities.downcast_dict::<arrow::array::StringArray>().ok_or_else(wrong)?;
-    let positions = column(POSITION)?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
+    let positions = column("position")?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
     let texts = texts.iter().zip(qualities);
     let numbers = values.iter().zip(ints.iter());
     let places = ts.values().iter().zip(positions.values());

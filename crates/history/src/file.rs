@@ -122,11 +122,16 @@ impl Footers {
                 && may_hold_text(group, DEVICE, wanted.device.as_str())
                 && may_hold_between(group, TS, wanted.from.0, wanted.to.0)
         });
-        let mask = ProjectionMask::leaves(footer.parquet_schema(), [DEVICE, KEY, TS]);
-        let predicate = ArrowPredicateFn::new(mask, matcher(wanted));
+        // The time is looked at only where the names fit.
+        let schema = footer.parquet_schema();
+        let by_name =
+            ArrowPredicateFn::new(ProjectionMask::leaves(schema, [DEVICE, KEY]), name_matcher(wanted));
+        let by_time = ArrowPredicateFn::new(ProjectionMask::leaves(schema, [TS]), time_matcher(wanted));
+        let projection = ProjectionMask::leaves(schema, TS..=POSITION);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer)
             .with_row_groups(groups)
-            .with_row_filter(RowFilter::new(vec![Box::new(predicate)]))
+            .with_projection(projection)
+            .with_row_filter(RowFilter::new(vec![Box::new(by_name), Box::new(by_time)]))
             .with_batch_size(BATCH_LENGTH)
             .build()?;
         Ok(SeriesRows { reader, rows: Vec::new().into_iter(), born: wanted.born })
@@ -175,17 +180,23 @@ impl Footers {
     }
 }
 
-fn matcher(wanted: &Wanted) -> impl FnMut(RecordBatch) -> Result<BooleanArray, ArrowError> + Send + 'static {
+type Match = Result<BooleanArray, ArrowError>;
+
+fn name_matcher(wanted: &Wanted) -> impl FnMut(RecordBatch) -> Match + Send + 'static {
     let device = StringArray::new_scalar(wanted.device.as_str());
     let key = StringArray::new_scalar(&*wanted.key);
+    move |batch| match batch.columns() {
+        [devices, keys] => and(&eq(devices, &device)?, &eq(keys, &key)?),
+        _ => Err(ArrowError::SchemaError("two columns were asked for".to_owned())),
+    }
+}
+
+fn time_matcher(wanted: &Wanted) -> impl FnMut(RecordBatch) -> Match + Send + 'static {
     let time = |ts: Timestamp| Scalar::new(TimestampMillisecondArray::from(vec![ts.0]).with_timezone("UTC"));
     let (from, to) = (time(wanted.from), time(wanted.to));
     move |batch| match batch.columns() {
-        [devices, keys, times] => {
-            let names = and(&eq(devices, &device)?, &eq(keys, &key)?)?;
-            and(&names, &and(&gt_eq(times, &from)?, &lt(times, &to)?)?)
-        }
-        _ => Err(ArrowError::SchemaError("three columns were asked for".to_owned())),
+        [times] => and(&gt_eq(times, &from)?, &lt(times, &to)?),
+        _ => Err(ArrowError::SchemaError("one column was asked for".to_owned())),
     }
 }
 

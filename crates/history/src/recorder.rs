@@ -51,7 +51,7 @@ impl History {
                 let (history, wall) = (Arc::clone(&self), clock.wall());
                 writes.spawn_blocking(move || history.write_sealed(wall));
             }
-            let full = reached < durable;
+            let full = sealed && reached < durable;
             let wake_at = if sealed { retry_at } else { due_at };
             let woken = tokio::select! {
                 _ = shutdown.wait_for(|ends| *ends) => Woken::Shutdown,

@@ -14,6 +14,8 @@ use crate::columns::Row;
 
 /// What a series costs beside its rows: names, maps and their entries, roughly.
 const SERIES_BYTES: usize = 256;
+/// The most rows for which room is made beforehand.
+const CAPACITY_MAX: usize = 1 << 20;
 /// The `previous` of the first row of a series.
 const NONE: u32 = u32::MAX;
 
@@ -81,7 +83,7 @@ impl Tail {
             to: from,
             since: None,
             filed: OnceLock::new(),
-            rows: Vec::with_capacity(capacity),
+            rows: Vec::with_capacity(capacity.min(CAPACITY_MAX)),
             series: Vec::new(),
             numbers: HashMap::new(),
             texts: String::new(),

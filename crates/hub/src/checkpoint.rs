@@ -11,6 +11,7 @@ impl Hub {
     /// # Errors
     /// The store could not; the next call saves what this one did not.
     pub fn checkpoint(&self) -> Result<Position, StorageError> {
+        self.copy_forward()?;
         // Read before the views are: replaying a record that a view already has changes nothing.
         let position = self.applied().min(self.durability.position());
         let mut changes = self.broker_changes();

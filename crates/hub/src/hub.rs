@@ -53,6 +53,8 @@ pub struct Settings {
     pub devices_max: usize,
     /// The most commands that wait for one device.
     pub commands_max: usize,
+    /// How many positions behind the log's end a queued message may stay before it is copied.
+    pub forward_after: u64,
     /// The most telemetry keys of one device.
     pub keys_max: usize,
 }
@@ -69,6 +71,7 @@ impl Default for Settings {
             in_flight_max: 100,
             devices_max: 1_000_000,
             commands_max: 1_000,
+            forward_after: 1_000_000,
             keys_max: 1_000,
         }
     }

@@ -365,3 +365,29 @@ fn a_message_whose_time_is_over_is_not_delivered() {
     let mut away = connected.session;
     assert_eq!(payloads(&mut away), ["long"]);
 }
+
+#[test]
+fn one_sleeper_does_not_hold_up_the_trimming_of_the_log() {
+    let world = World::with(|settings| settings.forward_after = 10);
+    let mut away = world.connect("away", options().expiry(WEEK));
+    world.subscribe(&mut away, "a", QoS::AtLeastOnce);
+    away.leave(Leave::Normally, None);
+    let mut one = world.connect("one", options());
+    let mut first = with_qos(message("a", "waits"), QoS::AtLeastOnce);
+    first.retain = true;
+    one.publish(first, None).unwrap();
+    let mut newer = message("a", "retained");
+    newer.retain = true;
+    for _ in 0..50 {
+        one.publish(newer.clone(), None).unwrap();
+    }
+    let needed = world.hub().checkpoint().unwrap();
+    world.hub().store().log.trim(needed);
+    assert!(needed > Position(40), "{needed:?}");
+    let world = world.restarted();
+    let mut away = world.try_connect("away", options().expiry(WEEK)).unwrap().session;
+    assert_eq!(payloads(&mut away), ["waits"]);
+    let mut two = world.connect("two", options());
+    world.subscribe(&mut two, "a", QoS::AtMostOnce);
+    assert_eq!(payloads(&mut two), ["retained"], "a copy is not retained again");
+}

@@ -3,6 +3,7 @@
 mod command;
 mod connect;
 mod device_topic;
+mod forward;
 mod inspect;
 pub mod outbox;
 pub mod publish;

@@ -349,8 +349,10 @@ impl Outbox {
     pub(crate) fn restore(&mut self, queued: Queued) {
         self.resume_after(queued.sequence);
         let place = self.queue.partition_point(|other| other.sequence < queued.sequence);
-        if self.queue.get(place).is_none_or(|other| other.sequence != queued.sequence) {
-            self.queue.insert(place, queued);
+        match self.queue.get_mut(place) {
+            // It was copied forward.
+            Some(known) if known.sequence == queued.sequence => known.position = queued.position,
+            _ => self.queue.insert(place, queued),
         }
     }
 
@@ -365,6 +367,15 @@ impl Outbox {
                     queued.marks.set(Marks::RECEIVED);
                 }
             }
+        }
+    }
+
+    /// A message stands elsewhere in the log now.
+    pub(crate) fn moved(&mut self, sequence: u64, position: Position) {
+        let of_sequence = |queued: &&mut Queued| queued.sequence == sequence;
+        if let Some(queued) = self.in_flight.iter_mut().chain(&mut self.queue).find(of_sequence) {
+            queued.position = position;
+            self.is_dirty = true;
         }
     }
 

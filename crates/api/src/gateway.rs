@@ -1,0 +1,47 @@
+//! The routes that the gateway answers: here only what is to be known about them.
+
+use http::Method;
+
+use crate::route::{Route, of_gateway};
+
+const KEY_TEXT: &str = "Sent again, the request is answered again, not done again";
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        of_gateway(Method::POST, "/api/v1/devices/{id}/telemetry")
+            .about(
+                "telemetry",
+                "Takes readings: JSON, lines of it, SenML, CBOR or InfluxDB lines by Content-Type",
+            )
+            .header("Idempotency-Key", KEY_TEXT)
+            .takes("Telemetry")
+            .answers(204, ""),
+        of_gateway(Method::POST, "/api/v1/me/telemetry")
+            .about("telemetry", "Takes the calling device's readings")
+            .header("Idempotency-Key", KEY_TEXT)
+            .takes("Telemetry")
+            .answers(204, ""),
+        of_gateway(Method::GET, "/api/v1/me/commands")
+            .about("commands", "Fetches what waits for the calling device; it counts as sent")
+            .query("wait", "string", "How long to wait for one, such as 30s")
+            .answers(200, "CommandList"),
+        of_gateway(Method::POST, "/api/v1/me/commands/{cid}/result")
+            .about("commands", "The calling device answers a command")
+            .takes("CommandResult")
+            .answers(204, ""),
+        of_gateway(Method::POST, "/api/v1/publish")
+            .about("broker", "Publishes an MQTT message")
+            .header("Idempotency-Key", KEY_TEXT)
+            .takes("Publish")
+            .answers(204, ""),
+        of_gateway(Method::GET, "/api/v1/ws")
+            .about("live", "A WebSocket: subscribe, publish and hear, frame by frame as JSON")
+            .answers(101, ""),
+        of_gateway(Method::GET, "/api/v1/echo")
+            .about("live", "A WebSocket that sends every frame back")
+            .answers(101, ""),
+        of_gateway(Method::GET, "/mqtt")
+            .about("broker", "MQTT over WebSocket, sub-protocol `mqtt`")
+            .answers(101, ""),
+    ]
+}

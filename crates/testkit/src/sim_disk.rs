@@ -150,9 +150,12 @@ impl SimDisk {
         lock(&self.power).operations
     }
 
-    /// From now on syncs say yes and do nothing, as a disk with a careless cache.
-    pub fn lie(&self) {
-        lock(&self.power).is_lying = true;
+    /// A disk whose syncs say yes and do nothing, as one with a careless cache.
+    #[must_use]
+    pub fn lying() -> Self {
+        let disk = Self::new();
+        lock(&disk.power).is_lying = true;
+        disk
     }
 
     /// Limits the sum of all files' lengths, in bytes; `None` takes the limit away.
@@ -182,7 +185,7 @@ impl SimDisk {
         for (renaming, _) in names.pending.iter().zip(0..kept) {
             apply(&mut found, renaming.clone());
         }
-        let disk = Self::new();
+        let disk = if lock(&self.power).is_lying { Self::lying() } else { Self::new() };
         let mut allocated = 0;
         let files: BTreeMap<String, Arc<SimFile>> = found
             .into_iter()

@@ -345,7 +345,7 @@ impl History {
             }
             4..7 => {
                 let key = key(&format!("facts/{}", number % 7));
-                let value = (number % 3 > 0).then(|| Bytes::from(number.to_string()));
+                let value = (!number.is_multiple_of(3)).then(|| Bytes::from(number.to_string()));
                 let change = store.table.put(&key, value.clone(), Expected::Any)?;
                 self.facts.entry(key).or_default().push((change.position, value));
             }

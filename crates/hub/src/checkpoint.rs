@@ -4,6 +4,8 @@ use crate::broker::recover::READER;
 use crate::hub::Hub;
 use crate::storage::{Position, StorageError};
 
+const EXPIRED_EVERY_SECONDS: i64 = 15;
+
 impl Hub {
     /// Saves every view up to a position before which all records have taken effect, and gives it:
     /// what stands before it in the log is not needed for a restart.
@@ -27,6 +29,10 @@ impl Hub {
         let now = self.now();
         self.keep_appointments(now);
         self.expire_commands(now);
+        // Looks at every session, so not each second; a credential may outlive its time so long.
+        if now.0 / 1_000 % EXPIRED_EVERY_SECONDS == 0 {
+            self.close_expired(now);
+        }
     }
 
     /// Sends QoS 2 messages on as they become durable. Runs as long as the hub does; ends when the

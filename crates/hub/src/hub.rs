@@ -12,7 +12,7 @@ use crate::latest::LatestValues;
 use crate::live::LiveFeed;
 use crate::mailbox::Mailboxes;
 use crate::presence::PresenceBoard;
-use crate::registry::Registry;
+use crate::registry::{Registry, Throttle};
 use crate::storage::{Durability, Position, StorageError, Store};
 use crate::time::{Clock, Timestamp};
 use crate::twin::Twins;
@@ -171,6 +171,12 @@ impl Hub {
         let mut bytes = [0; N];
         self.ports.rng.fill(&mut bytes);
         bytes
+    }
+
+    /// The back-off of failed log-ins, which every door asks first.
+    #[must_use]
+    pub fn throttle(&self) -> &Throttle {
+        &self.registry.throttle
     }
 
     /// A watch on what is durable, for those who wait for many positions.

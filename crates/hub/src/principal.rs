@@ -153,6 +153,12 @@ impl Principal {
         }
     }
 
+    /// From when on the credential proves nothing any more.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.credential.as_ref().and_then(|credential| credential.expires_at)
+    }
+
     /// Whether `whose` (of the same tenant) means this one.
     #[must_use]
     pub fn is(&self, whose: &Whose) -> bool {

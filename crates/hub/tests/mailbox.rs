@@ -5,6 +5,7 @@
 use std::future::{pending, ready};
 use std::time::Duration;
 
+use roost_hub::document::{Condition, NewDocument};
 use roost_hub::flight::FlightKind;
 use roost_hub::id::{CommandId, DeviceId, TenantId};
 use roost_hub::live::{LiveKind, LiveNext};
@@ -12,7 +13,9 @@ use roost_hub::mailbox::{
     Answer, AnswerError, COMMANDS_KEPT_MAX, CancelCommandError, Command, CommandState, NewCommand, Receipt,
     SendCommandError, TakeResultError,
 };
+use roost_hub::presence::Presence;
 use roost_hub::registry::NewDevice;
+use roost_hub::twin::Twin;
 use roost_testkit::world::World;
 use serde_json::json;
 
@@ -328,4 +331,45 @@ async fn each_change_of_a_command_is_a_live_event_and_a_note() {
     let notes = world.hub().flight_entries(&tenant(), &lamp()).unwrap();
     let commands = notes.iter().filter(|entry| entry.kind == FlightKind::Command).count();
     assert_eq!(commands, 2);
+}
+
+#[tokio::test]
+async fn x_08_of_many_who_want_to_send_it_at_once_one_may() {
+    let world = world_with_lamp().await;
+    for _ in 0..50 {
+        let command = send(&world, named("open")).await;
+        let (world, id) = (&world, &command.id);
+        let sent = std::thread::scope(|scope| {
+            let tries = [Receipt::None; 4].map(|receipt| scope.spawn(move || mark_sent(world, id, receipt)));
+            tries.into_iter().filter_map(|one| one.join().ok().filter(|sent| *sent)).count()
+        });
+        assert_eq!(sent, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_device_leaves_nothing_to_the_next_of_its_name() {
+    let world = world_with_lamp().await;
+    let hub = world.hub();
+    let (tenant, lamp) = (tenant(), lamp());
+    let keyed = NewCommand { idempotency_key: Some("k".to_owned()), ..named("open") };
+    let old = send(&world, keyed.clone()).await;
+    hub.patch_desired(&tenant, &lamp, json!({"a": 1}), None).await.unwrap();
+    hub.put_document(&tenant, &lamp, ("d", Condition::Any), NewDocument::default()).await.unwrap();
+    hub.presence_seen(&tenant, &lamp, "http", hub.now());
+    hub.checkpoint().unwrap();
+    let mut watch = hub.watch_mailbox(&tenant, &lamp);
+    hub.delete_device(&tenant, &lamp).await.unwrap();
+    assert!(!watch.changed().await);
+    hub.checkpoint().unwrap();
+    let world = world.restarted();
+    add_lamp(&world).await;
+    let hub = world.hub();
+    assert!(waiting(&world).is_empty());
+    assert_eq!(hub.command(&tenant, &lamp, &old.id).unwrap(), None);
+    assert_eq!(hub.twin(&tenant, &lamp).unwrap(), Twin::default());
+    assert!(hub.documents(&tenant, &lamp).unwrap().is_empty());
+    assert_eq!(hub.presence(&tenant, &lamp), Presence::default());
+    assert!(hub.flight_entries(&tenant, &lamp).unwrap().is_empty());
+    assert_ne!(send(&world, keyed).await.id, old.id);
 }

@@ -97,3 +97,30 @@ fn a_device_that_was_never_seen_is_offline_since_ever() {
     let presence = World::new().hub().presence(&tenant(), &lamp());
     assert_eq!((presence.online, presence.last_seen, presence.sessions), (false, None, 0));
 }
+
+#[test]
+fn however_connects_and_disconnects_race_the_last_status_is_the_truth() {
+    let world = World::new();
+    let mut watcher = watcher(&world);
+    for round in 0..50 {
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    connect(&world);
+                    disconnect(&world);
+                });
+            }
+            if round % 2 == 0 {
+                scope.spawn(|| connect(&world));
+            }
+        });
+        let is_online = world.hub().is_online(&tenant(), &lamp());
+        assert_eq!(is_online, round % 2 == 0);
+        let expected = if is_online { "online" } else { "offline" };
+        assert_eq!(statuses(&mut watcher).last().map(String::as_str), Some(expected));
+        if is_online {
+            disconnect(&world);
+            assert_eq!(statuses(&mut watcher), ["offline"]);
+        }
+    }
+}

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use roost_hub::access::Grants;
@@ -12,15 +14,29 @@ use roost_hub::broker::{
     ConnectError, ConnectOptions, Connected, RetainHandling, Session, Start, SubscribeRequest,
     SubscriptionFlags, SubscriptionOptions, Will,
 };
-use roost_hub::id::{DeviceId, ProfileId, TenantId, TokenId};
+use roost_hub::id::{DeviceId, ProfileId, TenantId};
 use roost_hub::message::{Message, QoS};
-use roost_hub::principal::{Actor, Principal, Role};
+use roost_hub::principal::{Actor, Principal};
 use roost_hub::registry::{NewDevice, Presented};
 use roost_hub::storage::Store;
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::time::{Clock, Timestamp};
 use roost_hub::topic::{Subscribed, Topic};
 use roost_hub::{Hub, Ports, Rng, Settings};
+
+const ADMIN_TOKEN: &str = "an-admin-token-of-the-tests";
+
+/// What a future gives at its first poll: the memory store makes nobody wait.
+fn at_once<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    match at_once(future) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the memory store makes nobody wait"),
+    }
+}
 
 /// Clocks that stand still until they are moved.
 #[derive(Debug)]
@@ -57,6 +73,7 @@ pub struct World {
     hub: Arc<Hub>,
     store: Store,
     clock: Arc<TestClock>,
+    rng: Arc<TestRng>,
     settings: Settings,
 }
 
@@ -72,18 +89,19 @@ impl World {
         #[expect(clippy::disallowed_methods, reason = "the test's clock begins somewhere")]
         let start = Instant::now();
         let clock = Arc::new(TestClock { start, milliseconds: AtomicI64::new(0) });
-        Self::open(MemoryStore::store(), clock, settings)
+        Self::open(MemoryStore::store(), clock, Arc::default(), settings)
     }
 
-    fn open(store: Store, clock: Arc<TestClock>, settings: Settings) -> Self {
-        let ports = Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::new(TestRng::default()) };
+    fn open(store: Store, clock: Arc<TestClock>, rng: Arc<TestRng>, settings: Settings) -> Self {
+        let ports =
+            Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::clone(&rng) as Arc<dyn Rng> };
         let hub = Hub::open(store.clone(), ports, settings.clone()).unwrap();
-        Self { hub, store, clock, settings }
+        Self { hub, store, clock, rng, settings }
     }
 
     /// The same store opened by a new hub, as after kill -9.
     pub fn restarted(&self) -> Self {
-        Self::open(self.store.clone(), Arc::clone(&self.clock), self.settings.clone())
+        Self::open(self.store.clone(), Arc::clone(&self.clock), Arc::clone(&self.rng), self.settings.clone())
     }
 
     pub fn hub(&self) -> &Arc<Hub> {
@@ -98,20 +116,19 @@ impl World {
 
     /// Sends on what waited to become durable.
     pub fn deliver_deferred(&self) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let one_round =
-            async { tokio::time::timeout(Duration::from_millis(1), self.hub.run_deferred()).await };
-        assert!(runtime.block_on(one_round).is_err(), "it runs as long as the hub does");
+        assert!(at_once(self.hub.run_deferred()).is_pending(), "it runs as long as the hub does");
     }
 
+    /// An application with the owner's token of the tenant, which is made when it is not there.
     pub fn principal_of_tenant(&self, tenant: &str) -> Arc<Principal> {
-        let actor = Actor::Application {
-            token: TokenId::parse("app").unwrap(),
-            name: Arc::from("app"),
-            role: Role::Admin,
-            operator: false,
+        let secret = if tenant == "default" {
+            block_on(self.hub.ensure_admin_token(ADMIN_TOKEN)).unwrap();
+            ADMIN_TOKEN.to_owned()
+        } else {
+            let created = block_on(self.hub.create_tenant(TenantId::parse(tenant).unwrap(), None)).unwrap();
+            created.1.reveal().to_owned()
         };
-        Arc::new(Principal { tenant: TenantId::parse(tenant).unwrap(), actor, credential: None })
+        self.hub.authenticate(Presented::Token(&secret)).unwrap()
     }
 
     pub fn device_principal(&self, id: &str) -> Arc<Principal> {
@@ -125,10 +142,9 @@ impl World {
 
     /// Registers a device, and gives who it is when it connects.
     pub fn create_device(&self, id: &str) -> Arc<Principal> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let new = NewDevice { id: Some(DeviceId::parse(id).unwrap()), ..NewDevice::default() };
         let tenant = TenantId::parse("default").unwrap();
-        let created = runtime.block_on(self.hub.create_device(&tenant, new)).unwrap();
+        let created = block_on(self.hub.create_device(&tenant, new)).unwrap();
         self.hub.authenticate(Presented::Token(created.2.reveal())).unwrap()
     }
 

@@ -120,6 +120,10 @@ impl Hub {
             None => self.new_session(&tenant, &client_id, principal)?,
         };
         let (connection, position) = self.attach(&shared, principal, expiry, options)?;
+        if !self.principal_holds(principal)? {
+            // Revoked since the log-in, when there was nothing to close yet.
+            shared.close(CloseReason::NotAuthorized);
+        }
         if let Some(device) = principal.device() {
             let facts = shared.facts();
             let (protocol, address) = (facts.protocol, facts.address.clone());
@@ -430,6 +434,19 @@ impl Hub {
             }
         };
         sessions.values().filter(is_meant).cloned().collect()
+    }
+
+    /// Closes the connections whose credential has run out.
+    pub(crate) fn close_expired(&self, now: Timestamp) {
+        for tenant in self.broker.all_tenants() {
+            let sessions: Vec<Arc<Shared>> = tenant.sessions().values().cloned().collect();
+            for shared in sessions {
+                let expires_at = shared.facts().principal.as_ref().and_then(|one| one.expires_at());
+                if expires_at.is_some_and(|time| time <= now) {
+                    shared.close(CloseReason::NotAuthorized);
+                }
+            }
+        }
     }
 
     /// Asks every connection to end.

@@ -171,10 +171,7 @@ impl Hub {
 
     /// May the principal publish there? Asked once more when a will is sent.
     pub(super) fn check_publish(&self, principal: &Principal, topic: &Topic) -> Result<(), PublishError> {
-        let tenant = &principal.tenant;
-        let parent_of = |device: &DeviceId| {
-            self.device(tenant, device).ok().flatten().and_then(|device| device.parent.clone())
-        };
+        let parent_of = |device: &DeviceId| self.parent_of(&principal.tenant, device);
         access::may_publish(principal, topic, parent_of).map_err(|_denied| PublishError::NotAuthorized)
     }
 

@@ -54,6 +54,14 @@ impl Retained {
         i8::from(self.messages.insert(message.topic.clone(), kept).is_none())
     }
 
+    /// Deletes all; gives how many there were.
+    pub(crate) fn clear(&mut self) -> usize {
+        let messages = std::mem::take(&mut self.messages);
+        let count = messages.len();
+        self.dirty.extend(messages.into_keys());
+        count
+    }
+
     /// Puts back what a checkpoint saved.
     pub(crate) fn restore(&mut self, kept: Kept) {
         self.messages.insert(kept.message.topic.clone(), kept);
@@ -132,6 +140,15 @@ impl Hub {
             return Err(PublishError::QuotaExceeded("the tenant has as many retained messages as it may"));
         }
         Ok(())
+    }
+
+    /// Forgets the tenant's retained messages, the saved ones with the next checkpoint.
+    pub(crate) fn forget_retained(&self, tenant: &TenantId) {
+        let tenant = self.broker.tenant(tenant);
+        let removed = tenant.retained().clear();
+        for _ in 0..removed {
+            self.counters.retained.decrement();
+        }
     }
 
     pub(super) fn retain(&self, tenant: &TenantBroker, message: &Arc<Message>, position: Position) {

@@ -189,6 +189,7 @@ impl Hub {
             state.mark_deleted();
         }
         self.drop_sessions_of(tenant, &Whose::Everybody);
+        self.forget_retained(tenant);
         self.durable(self.store.log.end()).await?;
         Ok(self.erase_tenant(tenant).await?)
     }

@@ -1,8 +1,10 @@
 //! Housekeeping: what is saved and what falls due, about once a second.
 
+use std::sync::PoisonError;
+
 use crate::broker::recover::READER;
 use crate::hub::Hub;
-use crate::storage::{Position, StorageError};
+use crate::storage::{Position, StorageError, ViewChange};
 
 const EXPIRED_EVERY_SECONDS: i64 = 15;
 
@@ -20,7 +22,12 @@ impl Hub {
         changes.extend(self.latest.take_changes(&self.store));
         changes.extend(self.flight_changes());
         changes.extend(self.presence_changes());
-        self.store.table.save_view(READER, position, changes)?;
+        let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+        unsaved.extend(changes.into_iter().map(|change| (change.key, change.value)));
+        let all = unsaved.iter().map(|(key, value)| ViewChange { key: key.clone(), value: value.clone() });
+        self.store.table.save_view(READER, position, all.collect())?;
+        unsaved.clear();
+        drop(unsaved);
         Ok(position.min(self.oldest_queued()))
     }
 

@@ -1,8 +1,11 @@
 //! The hub itself: what it is made of, and how it opens and stays in order.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::broker::Broker;
 use crate::count::Counters;
@@ -13,7 +16,7 @@ use crate::live::LiveFeed;
 use crate::mailbox::Mailboxes;
 use crate::presence::PresenceBoard;
 use crate::registry::{Registry, Throttle};
-use crate::storage::{Durability, Position, StorageError, Store};
+use crate::storage::{Durability, Key, Position, StorageError, Store};
 use crate::time::{Clock, Timestamp};
 use crate::twin::Twins;
 
@@ -92,6 +95,8 @@ pub struct Hub {
     pub(crate) flight: FlightRecorder,
     pub(crate) presence: PresenceBoard,
     pub(crate) latest: LatestValues,
+    /// Changes of views that the store did not take at the last checkpoint.
+    pub(crate) unsaved: Mutex<HashMap<Key, Option<Bytes>>>,
     /// Everything as it happens.
     pub live: LiveFeed,
     /// What `/metrics` shows.
@@ -131,6 +136,7 @@ impl Hub {
             flight: FlightRecorder::default(),
             presence: PresenceBoard::default(),
             latest: LatestValues::default(),
+            unsaved: Mutex::default(),
             live: LiveFeed::default(),
             counters: Counters::default(),
             store,

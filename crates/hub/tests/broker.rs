@@ -1,8 +1,5 @@
 //! The broker by its public verbs: who gets what, and what is still there after a restart.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use std::num::NonZeroU16;
 use std::time::Duration;
 

@@ -62,9 +62,8 @@ struct TestRng(AtomicU64);
 impl Rng for TestRng {
     fn fill(&self, buffer: &mut [u8]) {
         let number = self.0.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        for (place, byte) in buffer.iter_mut().enumerate() {
-            *byte = number.rotate_left(u32::try_from(place % 64).unwrap_or(0)).to_le_bytes()[place % 8];
-        }
+        let mut bytes = number.to_le_bytes().into_iter().cycle();
+        buffer.fill_with(|| bytes.next().unwrap_or_default());
     }
 }
 
@@ -75,6 +74,12 @@ pub struct World {
     clock: Arc<TestClock>,
     rng: Arc<TestRng>,
     settings: Settings,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl World {

@@ -1,5 +1,6 @@
 //! Keys of tables: letters, digits and `-/_=.` only, so that they fit every store.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::fmt::Write as _;
 
@@ -45,6 +46,12 @@ impl Key {
     /// The levels, decoded: what was given to [`KeyBuilder::level`].
     pub fn levels(&self) -> impl Iterator<Item = String> + '_ {
         self.0.split('/').map(decode)
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

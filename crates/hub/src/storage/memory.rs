@@ -128,10 +128,13 @@ impl Table for MemoryStore {
 
     fn scan(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
         let state = self.state();
+        let start = match after {
+            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(prefix),
+        };
         let page = state
             .entries
-            .iter()
-            .skip_while(|(key, _)| key.as_str() < prefix || after.is_some_and(|after| *key <= after))
+            .range::<str, _>((start, Bound::Unbounded))
             .take_while(|(key, _)| key.as_str().starts_with(prefix))
             .take(limit)
             .map(|(key, entry)| (key.clone(), entry.clone()))

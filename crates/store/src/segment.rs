@@ -172,6 +172,9 @@ pub(crate) fn scan(bytes: &[u8], salt: u32, first: u64, next: Option<u64>) -> Sc
             _ => {}
         }
         let behind = bytes.get(scan.end..).unwrap_or_default();
+        if next.is_none() && is_zero(behind) {
+            return scan;
+        }
         let mut later = Later { bytes, salt, offset: scan.end + 1, above: expected };
         let resume = later.next().filter(|(_, record)| next.is_none_or(|next| record.head.position < next));
         let proven = next.is_some()
@@ -195,6 +198,12 @@ pub(crate) fn scan(bytes: &[u8], salt: u32, first: u64, next: Option<u64>) -> Sc
             }
         }
     }
+}
+
+/// Whether nothing was ever written there. Most of a young segment is so.
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| ZEROS.starts_with(chunk))
 }
 
 /// Where a record has its position.

@@ -9,7 +9,7 @@ use roost_hub::storage::StorageError;
 
 use super::append::Chunk;
 use super::{Active, EmbeddedLog, lock};
-use crate::segment::{LOG_DIRECTORY, Span, segment_name};
+use crate::segment::{LOG_DIRECTORY, Mark, Span, mark, segment_name};
 
 impl EmbeddedLog {
     /// Works until the log is closed and everything is written, or until the disk refuses.
@@ -50,7 +50,9 @@ impl EmbeddedLog {
         file.write_at(&chunk.bytes, chunk.offset as u64)?;
         file.sync()?;
         if let Some(active) = &mut lock(&self.segments).active {
-            active.marks.extend_from_slice(&chunk.marks);
+            for Mark { position, offset } in &chunk.marks {
+                mark(&mut active.marks, *position, *offset);
+            }
             active.last = chunk.last;
         }
         self.progress.send_modify(|progress| progress.durable.0 = chunk.last);

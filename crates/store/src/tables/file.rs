@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase as _, StorageBackend, TableDefinition};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase as _, StorageBackend, TableDefinition, TableError,
+};
 use roost_hub::storage::disk::{Disk, DiskFile};
 use roost_hub::storage::{Entry, Position, Revision, StorageError};
 
@@ -113,9 +115,11 @@ impl TablesFile {
     }
 
     fn read(database: Database) -> Result<Self, redb::Error> {
-        let write = database.begin_write()?;
-        drop((write.open_table(ENTRIES)?, write.open_table(POSITIONS)?));
-        write.commit()?;
+        if matches!(database.begin_read()?.open_table(POSITIONS), Err(TableError::TableDoesNotExist(_))) {
+            let write = database.begin_write()?;
+            drop((write.open_table(ENTRIES)?, write.open_table(POSITIONS)?));
+            write.commit()?;
+        }
         let mut position = 0;
         let mut views = HashMap::new();
         let read = database.begin_read()?;

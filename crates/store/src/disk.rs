@@ -29,6 +29,10 @@ impl RealDisk {
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         let not_writable = |source| OpenError::NotWritable { path: root.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(not_writable)?;
+        // Else the whole directory may be gone after a power cut, and everything in it.
+        if let Err(error) = File::open(root.join("..")).and_then(|parent| parent.sync_all()) {
+            tracing::debug!(%error, "the directory above the data cannot be synced");
+        }
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)

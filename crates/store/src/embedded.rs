@@ -149,7 +149,8 @@ impl Embedded {
         self.log.is_out_of_room()
     }
 
-    /// Writes and saves everything, and stops. What comes later is refused.
+    /// Writes and saves everything, and stops. What comes later is refused. The directory stays
+    /// locked until this and every [`Store`] that it gave out are dropped.
     pub fn close(&self) {
         let Some(threads) = lock(&self.threads).take() else { return };
         // In this order: each one may wait for the next.

@@ -8,27 +8,63 @@ use crate::storage::{Position, StorageError, ViewChange};
 
 const EXPIRED_EVERY_SECONDS: i64 = 15;
 
+/// Views as they were at one moment, on their way to the table.
+#[derive(Debug)]
+pub(crate) struct Views {
+    /// Every record up to here has taken effect in them.
+    position: Position,
+    /// Records up to here may have. Saved before these are durable, a view could know of something
+    /// that a power cut undoes.
+    end: Position,
+    changes: Vec<ViewChange>,
+}
+
+/// What checkpoints remember from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Checkpoints {
+    waiting: Option<Views>,
+    saved: Position,
+}
+
 impl Hub {
-    /// Saves every view up to a position before which all records have taken effect, and gives it:
-    /// what stands before it in the log is not needed for a restart.
+    /// Saves the views as they are now, or begins to: a later call ends what waits for the log to
+    /// be durable. Gives the position up to which a restart does not need the log.
     ///
     /// # Errors
-    /// The store could not; the next call saves what this one did not.
+    /// The store could not; the next call tries again.
     pub fn checkpoint(&self) -> Result<Position, StorageError> {
         self.copy_forward()?;
+        let mut checkpoints = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..2 {
+            let views = match checkpoints.waiting.take() {
+                Some(views) => views,
+                None => self.views(),
+            };
+            if views.end > self.durability.position() {
+                checkpoints.waiting = Some(views);
+                break;
+            }
+            let saved = self.store.table.save_view(READER, views.position, views.changes.clone());
+            if let Err(error) = saved {
+                checkpoints.waiting = Some(views);
+                return Err(error);
+            }
+            checkpoints.saved = views.position;
+            if views.changes.is_empty() {
+                break;
+            }
+        }
+        Ok(checkpoints.saved.min(self.oldest_queued()))
+    }
+
+    fn views(&self) -> Views {
         // Read before the views are: replaying a record that a view already has changes nothing.
-        let position = self.applied().min(self.durability.position());
+        let position = self.applied();
         let mut changes = self.broker_changes();
         changes.extend(self.latest.take_changes(&self.store));
         changes.extend(self.flight_changes());
         changes.extend(self.presence_changes());
-        let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
-        unsaved.extend(changes.into_iter().map(|change| (change.key, change.value)));
-        let all = unsaved.iter().map(|(key, value)| ViewChange { key: key.clone(), value: value.clone() });
-        self.store.table.save_view(READER, position, all.collect())?;
-        unsaved.clear();
-        drop(unsaved);
-        Ok(position.min(self.oldest_queued()))
+        Views { position, end: self.store.log.end(), changes }
     }
 
     /// Does what the clock asks for: ends sessions, sends wills, expires commands.

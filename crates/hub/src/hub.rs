@@ -1,13 +1,11 @@
 //! The hub itself: what it is made of, and how it opens and stays in order.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::broker::Broker;
+use crate::checkpoint::Checkpoints;
 use crate::count::Counters;
 use crate::document::Documents;
 use crate::flight::FlightRecorder;
@@ -16,7 +14,7 @@ use crate::live::LiveFeed;
 use crate::mailbox::Mailboxes;
 use crate::presence::PresenceBoard;
 use crate::registry::{Registry, Throttle};
-use crate::storage::{Durability, Key, Position, StorageError, Store};
+use crate::storage::{Durability, Position, StorageError, Store};
 use crate::time::{Clock, Timestamp};
 use crate::twin::Twins;
 
@@ -95,8 +93,7 @@ pub struct Hub {
     pub(crate) flight: FlightRecorder,
     pub(crate) presence: PresenceBoard,
     pub(crate) latest: LatestValues,
-    /// Changes of views that the store did not take at the last checkpoint.
-    pub(crate) unsaved: Mutex<HashMap<Key, Option<Bytes>>>,
+    pub(crate) checkpoints: Mutex<Checkpoints>,
     /// Everything as it happens.
     pub live: LiveFeed,
     /// What `/metrics` shows.
@@ -136,7 +133,7 @@ impl Hub {
             flight: FlightRecorder::default(),
             presence: PresenceBoard::default(),
             latest: LatestValues::default(),
-            unsaved: Mutex::default(),
+            checkpoints: Mutex::default(),
             live: LiveFeed::default(),
             counters: Counters::default(),
             store,

@@ -2,5 +2,6 @@
 //! Never shipped.
 
 pub mod sim_disk;
+pub mod simulation;
 pub mod store_suite;
 pub mod world;

@@ -27,7 +27,7 @@ use roost_hub::{Hub, Ports, Rng, Settings};
 const ADMIN_TOKEN: &str = "an-admin-token-of-the-tests";
 
 /// What a future gives at its first poll: the memory store makes nobody wait.
-fn at_once<T>(future: impl Future<Output = T>) -> Poll<T> {
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> Poll<T> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -55,9 +55,30 @@ impl Clock for TestClock {
     }
 }
 
+impl TestClock {
+    /// Clocks that begin at a moment of 2026.
+    pub(crate) fn new() -> Arc<Self> {
+        // Not the clock that the product may not read: the test's has to begin at some instant.
+        #[expect(clippy::disallowed_methods, reason = "the test's clock begins somewhere")]
+        let start = Instant::now();
+        Arc::new(Self { start, milliseconds: AtomicI64::new(0) })
+    }
+
+    /// Moves both clocks.
+    pub(crate) fn advance(&self, duration: Duration) {
+        let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        self.milliseconds.fetch_add(milliseconds, Ordering::SeqCst);
+    }
+}
+
+/// The ports of a hub in a test.
+pub(crate) fn ports(clock: &Arc<TestClock>, rng: &Arc<TestRng>) -> Ports {
+    Ports { clock: Arc::clone(clock) as Arc<dyn Clock>, rng: Arc::clone(rng) as Arc<dyn Rng> }
+}
+
 /// Bytes that differ at each call, the same in each run.
 #[derive(Debug, Default)]
-struct TestRng(AtomicU64);
+pub(crate) struct TestRng(AtomicU64);
 
 impl Rng for TestRng {
     fn fill(&self, buffer: &mut [u8]) {
@@ -90,17 +111,11 @@ impl World {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         change(&mut settings);
-        // Not clippy's banned clock of the product: the test's clock needs some instant to begin at.
-        #[expect(clippy::disallowed_methods, reason = "the test's clock begins somewhere")]
-        let start = Instant::now();
-        let clock = Arc::new(TestClock { start, milliseconds: AtomicI64::new(0) });
-        Self::open(MemoryStore::store(), clock, Arc::default(), settings)
+        Self::open(MemoryStore::store(), TestClock::new(), Arc::default(), settings)
     }
 
     fn open(store: Store, clock: Arc<TestClock>, rng: Arc<TestRng>, settings: Settings) -> Self {
-        let ports =
-            Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::clone(&rng) as Arc<dyn Rng> };
-        let hub = Hub::open(store.clone(), ports, settings.clone()).unwrap();
+        let hub = Hub::open(store.clone(), ports(&clock, &rng), settings.clone()).unwrap();
         Self { hub, store, clock, rng, settings }
     }
 
@@ -114,8 +129,7 @@ impl World {
     }
 
     pub fn advance(&self, duration: Duration) {
-        let milliseconds = i64::try_from(duration.as_millis()).unwrap();
-        self.clock.milliseconds.fetch_add(milliseconds, Ordering::SeqCst);
+        self.clock.advance(duration);
         self.hub.tick();
     }
 

@@ -29,7 +29,7 @@ pub use connect::{ConnectError, ConnectOptions, Connected, Start};
 pub use inspect::{RetainedMessage, SessionState};
 pub use outbox::{CloseReason, Delivery, Identifiers, Outgoing};
 pub use publish::{PublishError, Published};
-pub use session::{Acknowledged, Leave, Owner, Received, Session};
+pub use session::{Acknowledged, Leave, Owner, Received, Released, Session};
 pub use subscribe::{RetainHandling, SubscribeError, SubscribeRequest, Subscribing, Unsubscribing};
 pub use tree::{Condition, SubscriptionFlags, SubscriptionOptions};
 pub use will::Will;

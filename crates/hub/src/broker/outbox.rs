@@ -40,8 +40,9 @@ pub enum CloseReason {
 pub enum Outgoing {
     /// A message.
     Publish(Delivery),
-    /// PUBREL for this packet id.
-    Release(NonZeroU16),
+    /// PUBREL for this packet id. It leaves only once the log is durable up to the position: to a
+    /// client that has forgotten the packet id, the message would be a new one.
+    Release(NonZeroU16, Position),
 }
 
 /// A message for one session.
@@ -347,6 +348,8 @@ impl Outbox {
 
     /// Puts back what the log says was queued, after a restart.
     pub(crate) fn restore(&mut self, queued: Queued) {
+        // The next checkpoint steps over the records that this came from.
+        self.is_dirty = true;
         self.resume_after(queued.sequence);
         let place = self.queue.partition_point(|other| other.sequence < queued.sequence);
         match self.queue.get_mut(place) {
@@ -358,6 +361,7 @@ impl Outbox {
 
     /// Applies what the log says became of a message, after a restart.
     pub(crate) fn restore_outcome(&mut self, sequence: u64, received: super::tree::Condition) {
+        self.is_dirty = true;
         self.resume_after(sequence);
         let Ok(place) = self.queue.binary_search_by_key(&sequence, |queued| queued.sequence) else { return };
         match received {

@@ -186,6 +186,15 @@ pub enum Acknowledged {
     WrongKind,
 }
 
+/// What PUBREL led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// PUBCOMP may be sent once the log is durable up to here (at once when it is 0).
+    pub position: Position,
+    /// Whether the packet id was in use; if not, MQTT 5 answers with reason 0x92.
+    pub was_in_use: bool,
+}
+
 /// What PUBREC led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -250,23 +259,28 @@ impl Session {
         published
     }
 
-    /// PUBREL came: frees the packet id. `None` when it was not in use; otherwise PUBCOMP may be
-    /// sent once the log is durable up to the position.
+    /// PUBREL came: frees the packet id.
     ///
     /// # Errors
-    /// The store could not write it down.
-    pub fn release(&mut self, packet_id: NonZeroU16) -> Result<Option<Position>, StorageError> {
+    /// The store could not write it down; the packet id is still in use.
+    pub fn release(&mut self, packet_id: NonZeroU16) -> Result<Released, StorageError> {
         // Before the record, so that no checkpoint behind it still holds the packet id.
         if !self.shared.outbox().release_incoming(packet_id) {
-            return Ok(None);
+            // It may have been freed a moment ago by a record that is not durable yet; to a client
+            // that used it again, a power cut would bring the old message back.
+            return Ok(Released { position: self.hub.store.log.end(), was_in_use: false });
         }
         if !self.shared.is_persistent() {
-            return Ok(Some(Position(0)));
+            return Ok(Released { position: Position(0), was_in_use: true });
         }
         let id = ExactlyOnceId { session: self.shared.number, packet_id };
-        self.hub.append(&Record::Released { id }).map(Some).inspect_err(|_error| {
-            self.shared.outbox().take_incoming(packet_id);
-        })
+        match self.hub.append(&Record::Released { id }) {
+            Ok(position) => Ok(Released { position, was_in_use: true }),
+            Err(error) => {
+                self.shared.outbox().take_incoming(packet_id);
+                Err(error)
+            }
+        }
     }
 
     /// Wakes whom this connection's publishes gave something, and writes down what its
@@ -331,7 +345,9 @@ impl Session {
     fn send(&mut self, queued: Queued, out: &mut Vec<Outgoing>) {
         let id = packet_id(queued.sequence);
         if queued.marks.has(Marks::RECEIVED) {
-            out.extend(id.map(Outgoing::Release));
+            // The record of the PUBREC may not be durable yet.
+            let not_before = self.hub.store.log.end();
+            out.extend(id.map(|id| Outgoing::Release(id, not_before)));
             return;
         }
         let message = queued.message.clone().or_else(|| self.hub.read_message(queued.position));
@@ -417,7 +433,8 @@ impl Session {
             None => return Ok(Received::UnknownPacketId),
             Some(queued) if queued.qos != QoS::ExactlyOnce => return Ok(Received::WrongKind),
             Some(queued) if queued.marks.has(Marks::RECEIVED) => {
-                return Ok(Received::Release(Position(0)));
+                // The record of the first time may not be durable yet.
+                return Ok(Received::Release(self.hub.store.log.end()));
             }
             Some(queued) => (queued.sequence, queued.position),
         };

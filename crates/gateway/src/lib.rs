@@ -1,1 +1,18 @@
-//! roost-gateway
+//! The doors: every listener, TLS, the head of every HTTP connection, and the adapters behind them.
+//! Nothing here reaches a store; the hub decides, this crate speaks.
+
+pub mod adapters;
+mod admission;
+mod authenticate;
+mod buffers;
+mod durable;
+mod listener;
+mod settings;
+mod shared;
+mod stream;
+mod timers;
+mod tls;
+
+pub use listener::{Gateway, ListenError, Protocol};
+pub use settings::Settings;
+pub use tls::{Tls, TlsError};

@@ -1,0 +1,4 @@
+//! The protocols by which devices come in.
+
+pub mod mqtt;
+pub(crate) mod readings;

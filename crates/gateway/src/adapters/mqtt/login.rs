@@ -1,0 +1,194 @@
+//! From the first byte to CONNACK.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roost_hub::broker::Connected;
+use roost_hub::principal::Principal;
+use roost_hub::registry::{AuthenticateError, Presented};
+use roost_hub::storage::Position;
+use roost_wire::mqtt::{
+    self, ConnAck, ConnAckProperties, Connect, Event, ForeignProtocol, Input, ReasonCode, foreign_protocol,
+};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::connection::Connection;
+use super::{Peer, mapping, part};
+use crate::admission::{Admitted, Pace};
+use crate::authenticate::{self, Failed};
+use crate::stream::Stream;
+
+/// How long the kernel waits before it asks a silent peer that has no keep alive of its own.
+const TCP_KEEP_ALIVE: Duration = Duration::from_secs(300);
+
+/// Reads CONNECT and answers it; `None` when that was all.
+pub(super) async fn login(server: Admitted, mut stream: Stream, peer: Peer) -> Option<Connection> {
+    let mut protocol = mqtt::Connection::new(Arc::clone(&server.mqtt), server.timers.now());
+    let deadline = tokio::time::sleep(server.settings.login_timeout);
+    tokio::pin!(deadline);
+    let mut buffer = Vec::new();
+    let mut answer = Vec::new();
+    let (connect, consumed) = loop {
+        match protocol.handle_input(&buffer, server.timers.now()) {
+            Ok(Input::Event { event: Event::Connect(connect), consumed }) => break (connect, consumed),
+            Ok(Input::NeedMore { .. }) => {}
+            Ok(_) => return None,
+            Err(error) => {
+                hint(&server, &buffer, &peer);
+                server.hub.counters.protocol_errors_total.increment();
+                tracing::debug!(address = %peer.address, %error, "refused before log-in");
+                error.write_farewell(&mut answer);
+                part(stream, answer).await;
+                return None;
+            }
+        }
+        let read = tokio::select! {
+            read = stream.read_buf(&mut buffer) => read,
+            () = &mut deadline => return None,
+        };
+        if !matches!(read, Ok(1..)) {
+            return None;
+        }
+    };
+    let entered = tokio::select! {
+        entered = enter(&server, &connect, &peer) => entered,
+        () = &mut deadline => Err(ReasonCode::ServerBusy),
+    };
+    let now = server.timers.now();
+    let connected = match entered {
+        Ok(connected) => connected,
+        Err(reason) => {
+            server.hub.counters.logins_refused_total.increment();
+            tracing::debug!(address = %peer.address, client = connect.client_id, %reason, "log-in refused");
+            // What 3.1.1 cannot say, closing says.
+            drop(protocol.answer_connect(ConnAck { reason, ..ConnAck::default() }, now, &mut answer));
+            part(stream, answer).await;
+            return None;
+        }
+    };
+    let response_information = response_information(&connect, &connected);
+    let connack = connack(&connect, &connected, response_information.as_deref());
+    protocol.answer_connect(connack, now, &mut answer).ok()?;
+    if protocol.next_timeout().is_none() {
+        keep_alive(&stream);
+    }
+    let written = tokio::select! {
+        written = write(&mut stream, &answer) => written,
+        () = &mut deadline => return None,
+    };
+    written.ok()?;
+    let unread = buffer.get(consumed..).unwrap_or_default().to_vec();
+    Some(Connection::new(server, stream, protocol, connected.session, unread))
+}
+
+async fn write(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+/// M-06: a client that means another door.
+fn hint(server: &Admitted, buffer: &[u8], peer: &Peer) {
+    let Some(protocol) = foreign_protocol(buffer) else { return };
+    if server.may_hint() {
+        let address = peer.address;
+        match protocol {
+            ForeignProtocol::Tls => {
+                tracing::warn!(%address, "TLS on the plain MQTT port: use the port of `mqtts`")
+            }
+            ForeignProtocol::Http => {
+                tracing::warn!(%address, "HTTP on the MQTT port: use the port of `http`")
+            }
+        }
+    }
+}
+
+/// Finds out who it is and opens the session; CONNACK may be sent when this returns.
+async fn enter(server: &Admitted, connect: &Connect<'_>, peer: &Peer) -> Result<Connected, ReasonCode> {
+    if peer.pace == Pace::TooFast {
+        return Err(ReasonCode::ConnectionRateExceeded);
+    }
+    if connect.properties.authentication_method.is_some() {
+        return Err(ReasonCode::BadAuthenticationMethod);
+    }
+    let hub = &server.hub;
+    let principal = recognise(server, connect, peer).await?;
+    let mut options = mapping::connect_options(connect, &principal, hub.now())?;
+    options.address = Some(peer.address.to_string().into());
+    let connected = hub.connect(&principal, options).map_err(|error| mapping::connect_reason(&error))?;
+    // A revocation since the credential was looked at found no connection to close.
+    if !hub.principal_holds(&principal).unwrap_or(false) {
+        return Err(ReasonCode::NotAuthorized);
+    }
+    hub.durable(connected.position.unwrap_or(Position(0)))
+        .await
+        .map_err(|_broken| ReasonCode::ServerUnavailable)?;
+    Ok(connected)
+}
+
+async fn recognise(
+    server: &Admitted,
+    connect: &Connect<'_>,
+    peer: &Peer,
+) -> Result<Arc<Principal>, ReasonCode> {
+    let presented = match (connect.username, connect.password, &peer.common_name) {
+        (Some(username), password, _) => Presented::Pair { username, password: password.unwrap_or_default() },
+        (None, Some(password), _) => {
+            let token =
+                std::str::from_utf8(password).map_err(|_no_text| ReasonCode::BadUserNameOrPassword)?;
+            Presented::Token(token)
+        }
+        (None, None, Some(common_name)) => Presented::Certificate { common_name },
+        (None, None, None) => return Err(ReasonCode::NotAuthorized),
+    };
+    // A token is no name: who shows only that is known by the client id.
+    let identity = connect.username.filter(|_| connect.password.is_some()).unwrap_or(connect.client_id);
+    authenticate::recognise(server, presented, identity, peer.address.ip()).await.map_err(|failed| {
+        match failed {
+            Failed::Wait(_) => ReasonCode::ConnectionRateExceeded,
+            Failed::Denied(AuthenticateError::Busy) => ReasonCode::ServerBusy,
+            Failed::Denied(AuthenticateError::Storage(_)) => ReasonCode::ServerUnavailable,
+            Failed::Denied(_) => ReasonCode::BadUserNameOrPassword,
+        }
+    })
+}
+
+/// Where a requester should await its answers (MQTT 5.0 section 4.10.1).
+fn response_information(connect: &Connect<'_>, connected: &Connected) -> Option<String> {
+    if !connect.properties.request_response_information {
+        return None;
+    }
+    let session = &connected.session;
+    Some(match session.principal().device() {
+        Some(device) => format!("devices/{device}/response"),
+        None => format!("response/{}", session.client_id()),
+    })
+}
+
+fn connack<'a>(
+    connect: &Connect<'_>,
+    connected: &'a Connected,
+    response_information: Option<&'a str>,
+) -> ConnAck<'a> {
+    let granted = u32::try_from(connected.expiry.as_secs()).unwrap_or(u32::MAX);
+    ConnAck {
+        session_present: connected.is_present,
+        reason: ReasonCode::Success,
+        properties: ConnAckProperties {
+            session_expiry: (granted != connect.properties.session_expiry).then_some(granted),
+            assigned_client_id: connect.client_id.is_empty().then(|| connected.session.client_id()),
+            response_information,
+            ..ConnAckProperties::default()
+        },
+    }
+}
+
+/// M-61: a client that promises no sign of life is asked for one by the kernel.
+fn keep_alive(stream: &Stream) {
+    if let Stream::Tcp(socket) = stream {
+        let asked = SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
+        if let Err(error) = asked {
+            tracing::debug!(%error, "no TCP keep-alive");
+        }
+    }
+}

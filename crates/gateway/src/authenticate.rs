@@ -1,0 +1,54 @@
+//! Recognising somebody, with patience for those who try too often.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roost_hub::principal::Principal;
+use roost_hub::registry::{AuthenticateError, Presented};
+
+use crate::shared::Shared;
+
+/// Why somebody was not let in.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// Too many attempts; when the next one is looked at.
+    Wait(Duration),
+    /// The credential opens nothing.
+    Denied(AuthenticateError),
+}
+
+/// Recognises somebody who says to be `identity`. Cancel safe.
+pub(crate) async fn recognise(
+    shared: &Shared,
+    presented: Presented<'_>,
+    identity: &str,
+    address: IpAddr,
+) -> Result<Arc<Principal>, Failed> {
+    let hub = &shared.hub;
+    let now = hub.now();
+    let throttle = &shared.throttle;
+    throttle.allow_login(address, identity, now).map_err(|wait| Failed::Wait(wait.0))?;
+    let recognised = match hub.authenticate(presented) {
+        Err(AuthenticateError::NeedsHashing(check)) => {
+            throttle.allow_hashing(address, identity, now).map_err(|wait| Failed::Wait(wait.0))?;
+            let hub = Arc::clone(hub);
+            // Ends by itself within a fraction of a second, also when nobody waits for it any more.
+            let verified = tokio::task::spawn_blocking(move || hub.verify_password(&check)).await;
+            verified.unwrap_or(Err(AuthenticateError::Busy))
+        }
+        recognised => recognised,
+    };
+    match recognised {
+        Ok(principal) => {
+            throttle.login_succeeded(address, identity, now);
+            Ok(principal)
+        }
+        Err(error) => {
+            if matches!(error, AuthenticateError::Unknown | AuthenticateError::Expired) {
+                throttle.login_failed(address, identity, now);
+            }
+            Err(Failed::Denied(error))
+        }
+    }
+}

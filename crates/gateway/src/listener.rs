@@ -1,0 +1,217 @@
+//! The doors and who comes in through them.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use roost_hub::Hub;
+use roost_hub::broker::CloseReason;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::adapters::mqtt::{self, Peer};
+use crate::admission::{Admitted, admit};
+use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::stream::Stream;
+use crate::tls::{self, Tls};
+
+/// How many connections wait in the kernel to be taken.
+const BACKLOG: i32 = 4096;
+/// How long nothing is taken after the program ran out of file descriptors.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is spoken behind a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT over TLS.
+    Mqtts,
+    /// HTTP and WebSocket.
+    Http,
+    /// The same over TLS.
+    Https,
+}
+
+/// Why a door could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is taken, not ours, or not allowed.
+    #[error("{0}: {1}")]
+    Address(SocketAddr, io::Error),
+    /// A door with TLS needs a certificate.
+    #[error("{0:?} needs a certificate")]
+    NoCertificate(Protocol),
+}
+
+/// All doors of the server. Opened first, then run.
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    tls: Option<Arc<Tls>>,
+    router: axum::Router,
+    doors: Vec<(Protocol, TcpListener)>,
+}
+
+impl Gateway {
+    /// A gateway without doors; `router` answers what HTTP asks for.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, settings: Settings, router: axum::Router) -> Self {
+        Self { shared: Shared::new(hub, settings), tls: None, router, doors: Vec::new() }
+    }
+
+    /// The certificates of the doors that are opened from now on.
+    pub fn set_tls(&mut self, tls: Arc<Tls>) {
+        self.tls = Some(tls);
+    }
+
+    /// Opens a door and gives its address (port 0 picks a free one). Nobody is let in before
+    /// [`Gateway::run`]. Call it within a runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`] says which address, and why.
+    pub fn open(&mut self, protocol: Protocol, address: SocketAddr) -> Result<SocketAddr, ListenError> {
+        if matches!(protocol, Protocol::Mqtts | Protocol::Https) && self.tls.is_none() {
+            return Err(ListenError::NoCertificate(protocol));
+        }
+        let opened = listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (local, listener) = opened.map_err(|error| ListenError::Address(address, error))?;
+        self.doors.push((protocol, listener));
+        Ok(local)
+    }
+
+    /// Lets clients in until `shutdown` is true; then ends every connection and returns, at the
+    /// latest after [`Settings::shutdown_timeout`].
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let mut runners = JoinSet::new();
+        let shared = Arc::clone(&self.shared);
+        runners.spawn(async move { shared.timers.run().await });
+        let shared = Arc::clone(&self.shared);
+        runners.spawn(async move { shared.durable.run().await });
+        if let Some(tls) = self.tls.clone() {
+            runners.spawn(async move { tls.run().await });
+        }
+        let mut doors = JoinSet::new();
+        for (protocol, listener) in self.doors {
+            let door = Door {
+                shared: Arc::clone(&self.shared),
+                protocol,
+                tls: self.tls.clone(),
+                router: self.router.clone(),
+                shutdown: shutdown.clone(),
+            };
+            doors.spawn(door.run(listener));
+        }
+        asked(&mut shutdown).await;
+        self.shared.hub.close_all(CloseReason::ShuttingDown);
+        let ended = async { while doors.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(self.shared.settings.shutdown_timeout, ended).await);
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(StdListener::from(socket))
+}
+
+/// One open door.
+struct Door {
+    shared: Arc<Shared>,
+    protocol: Protocol,
+    tls: Option<Arc<Tls>>,
+    router: axum::Router,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Door {
+    async fn run(self, listener: TcpListener) {
+        let mut shutdown = self.shutdown.clone();
+        let mut spare = spare();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, address)) => self.let_in(stream, address, &mut connections),
+                    Err(error) => self.pause(&listener, &mut spare, &error).await,
+                },
+                Some(ended) = connections.join_next() => self.ended(ended),
+                () = asked(&mut shutdown) => break,
+            }
+        }
+        drop(listener);
+        // Connections that were being taken when the others were asked to end are asked now.
+        self.shared.hub.close_all(CloseReason::ShuttingDown);
+        while let Some(ended) = connections.join_next().await {
+            self.ended(ended);
+        }
+    }
+
+    fn let_in(&self, stream: TcpStream, address: SocketAddr, connections: &mut JoinSet<()>) {
+        let Some((admitted, pace)) = admit(&self.shared, address.ip()) else { return };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%address, %error, "gone before it was let in");
+            return;
+        }
+        let peer = Peer { address, common_name: None, pace };
+        match (self.protocol, &self.tls) {
+            (Protocol::Mqtt, _) => {
+                connections.spawn(mqtt::serve(admitted, Stream::Tcp(stream), peer));
+            }
+            (Protocol::Mqtts, Some(tls)) => {
+                connections.spawn(serve_mqtts(Arc::clone(tls), admitted, stream, peer));
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&self, ended: Result<(), JoinError>) {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            self.shared.hub.counters.panics_total.increment();
+            tracing::error!(%error, "a connection ended in a panic: please report this");
+        }
+    }
+
+    /// Without file descriptors left, the spare one serves to hang up on who waits.
+    async fn pause(&self, listener: &TcpListener, spare: &mut Option<File>, error: &io::Error) {
+        tracing::warn!(%error, "no connection could be taken");
+        self.shared.hub.counters.connections_refused_total.increment();
+        if spare.take().is_some() {
+            drop(tokio::time::timeout(EXHAUSTED_PAUSE, listener.accept()).await);
+        }
+        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+        *spare = self::spare();
+    }
+}
+
+/// Resolves when the server is to stop. Cancel safe.
+pub(crate) async fn asked(shutdown: &mut watch::Receiver<bool>) {
+    // Fails when whoever could ask is gone, which asks for it too.
+    drop(shutdown.wait_for(|is_over| *is_over).await);
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+async fn serve_mqtts(tls: Arc<Tls>, admitted: Admitted, stream: TcpStream, mut peer: Peer) {
+    let handshake = tokio::time::timeout(admitted.settings.login_timeout, tls.accept(stream)).await;
+    match handshake {
+        Ok(Ok(stream)) => {
+            peer.common_name = tls::common_name(&stream);
+            mqtt::serve(admitted, Stream::Tls(Box::new(stream)), peer).await;
+        }
+        Ok(Err(error)) => tracing::debug!(address = %peer.address, %error, "no TLS"),
+        Err(_late) => {}
+    }
+}

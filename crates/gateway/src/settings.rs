@@ -1,0 +1,53 @@
+//! What an operator may set about doors and connections.
+
+use std::time::Duration;
+
+use roost_wire::mqtt::ConnectionOptions;
+
+/// Bounds and deadlines of all doors.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most connections at once, of all protocols.
+    pub connections_max: usize,
+    /// The most connections at once from one address; loopback is exempt.
+    pub connections_per_address_max: u32,
+    /// New connections in a second from one address; loopback is exempt.
+    pub connects_per_second_max: u32,
+    /// For how long somebody may be connected without having said who they are.
+    pub login_timeout: Duration,
+    /// How exact the deadlines of connections are.
+    pub tick: Duration,
+    /// What MQTT clients are granted.
+    pub mqtt: ConnectionOptions,
+    /// The most PINGREQ of a client between two looks at its deadline (M-63).
+    pub pings_max: u32,
+    /// The largest body of an HTTP request that is no stream, in bytes.
+    pub body_length_max: usize,
+    /// For how long a stream of telemetry over HTTP may be silent.
+    pub stream_idle_max: Duration,
+    /// How long an open connection may take to end when the server stops.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections_max: 1_000_000,
+            connections_per_address_max: 1_000,
+            connects_per_second_max: 50,
+            login_timeout: Duration::from_secs(10),
+            tick: Duration::from_millis(500),
+            mqtt: ConnectionOptions {
+                receive_maximum: const { std::num::NonZeroU16::new(1_000).unwrap() },
+                topic_alias_maximum: 16,
+                outbound_aliases_max: 16,
+                send_maximum: 1_000,
+                ..ConnectionOptions::default()
+            },
+            pings_max: 10_000,
+            body_length_max: 1024 * 1024,
+            stream_idle_max: Duration::from_secs(60),
+            shutdown_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What all doors and connections share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use roost_hub::Hub;
+use roost_hub::registry::Throttle;
+use roost_wire::mqtt::ConnectionOptions;
+
+use crate::admission::Admission;
+use crate::durable::DurableWaits;
+use crate::settings::Settings;
+use crate::timers::Timers;
+
+/// One for the whole gateway.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) settings: Settings,
+    pub(crate) mqtt: Arc<ConnectionOptions>,
+    pub(crate) timers: Timers,
+    pub(crate) durable: DurableWaits,
+    pub(crate) admission: Admission,
+    pub(crate) throttle: Throttle,
+    hinted: AtomicU64,
+}
+
+/// How often a hint about a wrong protocol is logged.
+const HINT_EVERY: Duration = Duration::from_secs(60);
+
+impl Shared {
+    pub(crate) fn new(hub: Arc<Hub>, settings: Settings) -> Arc<Self> {
+        let mut mqtt = settings.mqtt.clone();
+        mqtt.connect_timeout = settings.login_timeout;
+        Arc::new(Self {
+            timers: Timers::new(Arc::clone(hub.clock()), settings.tick),
+            durable: DurableWaits::new(hub.durability()),
+            admission: Admission::default(),
+            throttle: Throttle::default(),
+            mqtt: Arc::new(mqtt),
+            hub,
+            settings,
+            hinted: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether a hint may be logged now: one a minute.
+    pub(crate) fn may_hint(&self) -> bool {
+        // 0 says never, so times are kept one up.
+        let now = self.timers.now().as_secs() + 1;
+        let last = self.hinted.load(Ordering::Relaxed);
+        let is_due = last == 0 || now >= last + HINT_EVERY.as_secs();
+        is_due && self.hinted.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}

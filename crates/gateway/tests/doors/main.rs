@@ -1,0 +1,6 @@
+//! The doors from end to end, over real sockets on free ports, with a hub in memory.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+mod mqtt;

@@ -88,6 +88,8 @@ counters! {
     commands_total: "counter", "Commands taken";
     /// Packets that broke their protocol.
     protocol_errors_total: "counter", "Connections closed for a protocol error";
+    /// Positions of the log that could not be read at the start.
+    damaged_positions_total: "counter", "Positions of the log that were damaged at the start";
     /// Connections whose task panicked; must stay 0.
     panics_total: "counter", "Connections that ended in a panic";
 }

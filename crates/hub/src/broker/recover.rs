@@ -135,7 +135,16 @@ impl Hub {
     fn replay(&self, sessions: &Sessions) -> Result<(), OpenError> {
         let mut position = self.store.table.view_position(READER)?;
         loop {
-            let batch = self.store.log.read_after(position, READ_BYTES)?;
+            let batch = match self.store.log.read_after(position, READ_BYTES) {
+                Ok(batch) => batch,
+                Err(StorageError::Damaged(_)) if position < self.store.log.end() => {
+                    // The store has told where; what stands behind the damage is read all the same.
+                    self.counters.damaged_positions_total.increment();
+                    position.0 += 1;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             for (position, bytes) in &batch.records {
                 let record = Record::decode(bytes)
                     .map_err(|source| OpenError::Record { position: *position, source })?;

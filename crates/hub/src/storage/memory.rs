@@ -78,7 +78,7 @@ impl Log for MemoryStore {
         let mut batch = Batch { records: Vec::new(), next: state.end.max(after) };
         let mut room = bytes_max;
         for (position, record) in state.records.range((Bound::Excluded(after), Bound::Unbounded)) {
-            if room == 0 {
+            if room == 0 && !batch.records.is_empty() {
                 batch.next = batch.records.last().map_or(after, |(last, _)| *last);
                 break;
             }

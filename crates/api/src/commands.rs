@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::auth::{Caller, command_id, no_command};
 use crate::body::Json;
 use crate::duration::{self, JsonDuration};
+use crate::idempotency::scoped;
 use crate::page::Page;
 use crate::params::Params;
 use crate::problem::{Problem, sentence};
@@ -125,13 +126,14 @@ async fn send(
     let wait = take_wait(&mut params)?;
     params.finish()?;
     // The mailbox remembers the key together with the command, in one write: no crash falls between.
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
+    // There it is the device's, so it is made the caller's here.
+    let key = headers.get("idempotency-key").map(|key| scoped(&caller.principal, key.as_bytes()));
     let new = NewCommand {
         name: body.name,
         params: body.params,
         expires_in: body.expires_in.map(|JsonDuration(duration)| duration),
         priority: body.priority,
-        idempotency_key: body.idempotency_key.or_else(|| key.map(str::to_owned)),
+        idempotency_key: body.idempotency_key.or(key),
     };
     let sent = api.hub.send_command(caller.tenant(), &device.id, new).await;
     let mut command = sent.map_err(|error| match error {

@@ -17,6 +17,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use roost_hub::Hub;
+use roost_hub::principal::Principal;
 use roost_hub::storage::{Change, Expected, Key, PutError};
 use roost_hub::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,11 @@ fn hash(parts: &[&[u8]]) -> String {
         hash.update(part);
     }
     hex::encode(hash.finalize())
+}
+
+/// A key as the caller's own, which no other caller's key can be.
+pub(crate) fn scoped(principal: &Principal, key: &[u8]) -> String {
+    hash(&[principal.label().as_bytes(), key])
 }
 
 impl Idempotency {

@@ -15,6 +15,7 @@ use roost_hub::live::{LiveEvent, LiveKind, LiveName, LiveNext, LiveReceiver};
 use roost_hub::message::Message;
 use roost_hub::principal::Principal;
 use serde_json::{Map, Value, json};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::auth::Caller;
 use crate::commands::Shown;
@@ -24,10 +25,11 @@ use crate::route::{Route, get};
 use crate::state::Shared;
 use crate::waiting::Place;
 
-/// After so long without an event a comment is sent, so that nobody between takes the line for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often a feed asks whether its credential still holds.
 const CHECKED_EVERY: Duration = Duration::from_secs(2);
+/// After so many checks without an event a comment is sent, so that nobody between takes the line
+/// for dead.
+const QUIET_CHECKS_MAX: u32 = 7;
 /// The most devices that a feed may name.
 const DEVICES_MAX: usize = 1_000;
 
@@ -50,7 +52,9 @@ struct Feed {
     devices: Option<HashSet<DeviceId>>,
     /// Empty for all.
     kinds: Vec<LiveName>,
-    quiet: Duration,
+    checks: Interval,
+    /// Checks since the last piece.
+    quiet_checks: u32,
     /// Begins with a comment, so that the client sees the feed open at once.
     is_open: bool,
     _place: Place,
@@ -75,7 +79,8 @@ async fn follow(State(api): State<Shared>, caller: Caller, mut params: Params) -
         principal: caller.principal,
         devices,
         kinds,
-        quiet: Duration::ZERO,
+        checks: checks(),
+        quiet_checks: 0,
         is_open: false,
         _place: place,
         api,
@@ -109,6 +114,12 @@ fn read_kinds(names: &str) -> Result<Vec<LiveName>, Problem> {
     })
 }
 
+fn checks() -> Interval {
+    let mut checks = tokio::time::interval(CHECKED_EVERY);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    checks
+}
+
 impl Feed {
     /// The next piece of the stream; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
@@ -117,28 +128,27 @@ impl Feed {
             return Some(Bytes::from_static(b": open\n\n"));
         }
         loop {
-            let next = tokio::time::timeout(CHECKED_EVERY, self.receiver.next()).await;
-            match next {
-                Ok(None) => return None,
-                Ok(Some(LiveNext::Missed(count))) => {
-                    return Some(written("missed", &json!({ "count": count })));
+            let woken = tokio::select! {
+                next = self.receiver.next() => Some(next?),
+                _ = self.checks.tick() => None,
+            };
+            let piece = match woken {
+                Some(LiveNext::Missed(count)) => Some(written("missed", &json!({ "count": count }))),
+                Some(LiveNext::Event(event)) => match self.piece(&event) {
+                    Some(piece) => Some(piece),
+                    None => continue,
+                },
+                None => {
+                    self.quiet_checks += 1;
+                    (self.quiet_checks > QUIET_CHECKS_MAX).then_some(Bytes::from_static(b": still here\n\n"))
                 }
-                Ok(Some(LiveNext::Event(event))) => {
-                    if let Some(piece) = self.piece(&event) {
-                        self.quiet = Duration::ZERO;
-                        return self.holds().then_some(piece);
-                    }
-                }
-                Err(_nothing_happened) => {
-                    self.quiet += CHECKED_EVERY;
-                    if !self.holds() {
-                        return None;
-                    }
-                    if self.quiet >= KEEP_ALIVE {
-                        self.quiet = Duration::ZERO;
-                        return Some(Bytes::from_static(b": still here\n\n"));
-                    }
-                }
+            };
+            if !self.holds() {
+                return None;
+            }
+            if let Some(piece) = piece {
+                self.quiet_checks = 0;
+                return Some(piece);
             }
         }
     }

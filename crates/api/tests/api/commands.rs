@@ -74,9 +74,23 @@ async fn a_repeated_key_gives_the_first_command_back() {
     let first = world.admin(&format!("POST {PATH}"), body.clone()).await.expect(202).json();
     let again = world.admin(&format!("POST {PATH}"), body).await.expect(202).json();
     assert_eq!(first["id"], again["id"]);
-    let mut with_header = request(ADMIN, &format!("POST {PATH}"), json!({ "name": "open" }));
-    with_header.headers_mut().insert("idempotency-key", "k1".parse().unwrap());
-    assert_eq!(world.send(with_header).await.expect(202).json()["id"], first["id"]);
+}
+
+#[tokio::test]
+async fn a_key_in_the_header_outlives_a_restart_and_is_the_callers_own() {
+    let world = World::new().await;
+    world.device("a").await;
+    let other = world.token("owner").await;
+    let keyed = |token: &str, name: &str| {
+        let mut request = request(token, &format!("POST {PATH}"), json!({ "name": name }));
+        request.headers_mut().insert("idempotency-key", "k1".parse().unwrap());
+        request
+    };
+    let first = world.send(keyed(ADMIN, "open")).await.expect(202).json();
+    let others = world.send(keyed(&other, "shut")).await.expect(202).json();
+    assert_eq!(others["name"], "shut");
+    let world = world.restarted();
+    assert_eq!(world.send(keyed(ADMIN, "open")).await.expect(202).json()["id"], first["id"]);
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ fuzz-replay: ## every committed fuzz seed through its target, once
 	$(STEP) "fuzz seeds" .ci/fuzz-replay $(TARGET)/fuzz-replay/debug
 
 bench-test: ## the benchmark's own tests and lints
+	$(STEP) "benchmark: format" cargo fmt --check --manifest-path bench/Cargo.toml
 	$(STEP) "benchmark: lints" cargo clippy $(BENCH) --all-targets -- -D warnings
 	$(STEP) "benchmark: tests" cargo test $(BENCH)
 

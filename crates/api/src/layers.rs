@@ -27,12 +27,13 @@ const SECURITY: [(HeaderName, &str); 4] = [
 /// Refuses what no route should see, makes every refusal a problem document, and adds the headers
 /// that browsers need to keep pages apart.
 pub(crate) async fn layer(request: Request, next: Next) -> Response {
-    let is_api = request.uri().path().starts_with("/api/");
+    // What the API answers is of the moment and the caller's; files say for themselves.
+    let cache = request.uri().path().starts_with("/api/").then_some(HeaderValue::from_static("no-store"));
     let response = match check(request.uri()) {
         Ok(()) => explain(next.run(request).await).await,
         Err(problem) => problem.into_response(),
     };
-    secure(response, is_api)
+    secure(response, cache)
 }
 
 /// The target of a request: short enough, and its escapes are escapes of text.
@@ -82,13 +83,13 @@ fn is_problem(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(MEDIA_TYPE.as_bytes()))
 }
 
-fn secure(mut response: Response, is_api: bool) -> Response {
+fn secure(mut response: Response, cache: Option<HeaderValue>) -> Response {
     let headers = response.headers_mut();
     for (name, value) in SECURITY {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    if is_api {
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if let Some(cache) = cache {
+        headers.entry(header::CACHE_CONTROL).or_insert(cache);
     }
     response
 }

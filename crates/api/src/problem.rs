@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
 use roost_hub::access::Denied;
 use roost_hub::id::InvalidId;
 use roost_hub::storage::StorageError;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The media type of problem documents.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -22,8 +22,8 @@ pub(crate) struct Problem {
     slug: &'static str,
     title: &'static str,
     detail: Cow<'static, str>,
-    more: Map<String, Value>,
-    headers: HeaderMap,
+    more: Vec<(String, Value)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -33,7 +33,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, slug, title, detail: detail.into(), more: Map::new(), headers: HeaderMap::new() }
+        Self { status, slug, title, detail: detail.into(), more: Vec::new(), headers: Vec::new() }
     }
 
     /// 400: what was sent cannot be read.
@@ -94,13 +94,13 @@ impl Problem {
 
     /// Adds a header.
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
     /// Adds a member beside the standard ones.
     pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
-        self.more.insert(name.to_owned(), value);
+        self.more.push((name.to_owned(), value));
         self
     }
 

@@ -10,7 +10,7 @@ use crate::state::Shared;
 /// Who answers a route.
 pub(crate) enum Served {
     /// This crate.
-    Here(MethodRouter<Shared>),
+    Here(Box<MethodRouter<Shared>>),
     /// The gateway, whose router the server merges with ours.
     Gateway,
 }
@@ -57,7 +57,7 @@ fn route(method: Method, path: &'static str, served: Served) -> Route {
 macro_rules! methods {
     ($($name:ident $method:ident,)*) => {
         $(pub(crate) fn $name<T: 'static>(path: &'static str, handler: impl Handler<T, Shared>) -> Route {
-            route(Method::$method, path, Served::Here(on(MethodFilter::$method, handler)))
+            route(Method::$method, path, Served::Here(Box::new(on(MethodFilter::$method, handler))))
         })*
     };
 }
@@ -150,7 +150,7 @@ pub(crate) fn all() -> Vec<Route> {
 /// The router of those routes that are served here.
 pub(crate) fn router(routes: Vec<Route>) -> Router<Shared> {
     routes.into_iter().fold(Router::new(), |router, route| match route.served {
-        Served::Here(served) => router.route(route.path, served),
+        Served::Here(served) => router.route(route.path, *served),
         Served::Gateway => router,
     })
 }

@@ -84,7 +84,7 @@ pub(crate) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
 
 async fn sign_in(State(api): State<Shared>, request: Request) -> Result<Response, Problem> {
     check_own_page(request.headers())?;
-    let (address, is_https) = (address(request.extensions()), request.extensions().get::<Https>().is_some());
+    let (address, https) = (address(request.extensions()), request.extensions().get::<Https>().copied());
     let Json(SignIn { email, password }) = Json::from_request(request, &()).await?;
     let (identity, now) = (email.trim().to_lowercase(), api.hub.now());
     api.throttle.allow_hashing(address, &identity, now).map_err(slow_down)?;
@@ -99,7 +99,7 @@ async fn sign_in(State(api): State<Shared>, request: Request) -> Result<Response
         Ok((secret, principal)) => {
             api.throttle.login_succeeded(address, &identity, now);
             let body = shown(&api, &principal)?;
-            Ok((StatusCode::OK, cookie(&secret, is_https), Reply(body)).into_response())
+            Ok((StatusCode::OK, cookie(&secret, https), Reply(body)).into_response())
         }
         Err(SignInError::Wrong) => {
             api.throttle.login_failed(address, &identity, now);
@@ -121,8 +121,8 @@ async fn sign_out(State(api): State<Shared>, caller: Caller) -> Result<Response,
 }
 
 /// The cookie that holds a web session.
-pub(crate) fn cookie(secret: &Secret, is_https: bool) -> HeaderMap {
-    let secure = if is_https { "; Secure" } else { "" };
+pub(crate) fn cookie(secret: &Secret, https: Option<Https>) -> HeaderMap {
+    let secure = if https.is_some() { "; Secure" } else { "" };
     let text = format!(
         "{COOKIE}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
         secret.reveal(),

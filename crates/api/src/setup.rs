@@ -44,7 +44,7 @@ async fn show(State(api): State<Shared>) -> Result<Reply<Value>, Problem> {
 
 async fn set_up(State(api): State<Shared>, request: Request) -> Result<Response, Problem> {
     session::check_own_page(request.headers())?;
-    let is_https = request.extensions().get::<Https>().is_some();
+    let https = request.extensions().get::<Https>().copied();
     let Json(SetUp { token, email, password, name }) = Json::from_request(request, &()).await?;
     if !api.hub.setup_needed()? {
         return Err(refusal(SetUpError::Done));
@@ -52,7 +52,7 @@ async fn set_up(State(api): State<Shared>, request: Request) -> Result<Response,
     let hash = hash_password(&api, password).await?;
     let (secret, principal) = api.hub.set_up(&token, email, hash, name).await.map_err(refusal)?;
     let body = session::shown(&api, &principal)?;
-    Ok((StatusCode::CREATED, session::cookie(&secret, is_https), Reply(body)).into_response())
+    Ok((StatusCode::CREATED, session::cookie(&secret, https), Reply(body)).into_response())
 }
 
 fn refusal(error: SetUpError) -> Problem {

@@ -1,0 +1,13 @@
+//! The commands that talk to a running server over its HTTP API.
+
+pub(crate) mod device;
+pub(crate) mod history;
+mod http;
+mod output;
+pub(crate) mod send;
+pub(crate) mod tail;
+pub(crate) mod token;
+pub(crate) mod user;
+
+pub(crate) use http::{Api, Connection, encoded};
+pub(crate) use output::{Column, Output, print_item, print_list, table};

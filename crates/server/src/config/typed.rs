@@ -1,0 +1,266 @@
+//! The configuration as the server uses it.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use roost_hub::registry::Secret;
+
+use super::given::{ConfigError, Given};
+use super::value;
+
+/// What cannot be said of a door that is closed.
+const NOT_YET: &str = "not in this version yet; leave it out";
+
+/// The addresses to listen at; `None` for a closed door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Doors {
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) https: Option<SocketAddr>,
+    pub(crate) mqtt: Option<SocketAddr>,
+    pub(crate) mqtts: Option<SocketAddr>,
+}
+
+/// Certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Bounds of doors and connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) connections_per_address: u32,
+    pub(crate) connect_rate: u32,
+    pub(crate) packet_bytes: u32,
+    pub(crate) body_bytes: usize,
+}
+
+/// The configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) doors: Doors,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) admin_token: Option<Secret>,
+    pub(crate) retention: String,
+    /// `None` for one per processor.
+    pub(crate) threads: Option<usize>,
+    pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) limits: Limits,
+    pub(crate) hub: roost_hub::Settings,
+    /// What was set and has no effect in this version.
+    pub(crate) ignored: Vec<String>,
+}
+
+impl Config {
+    /// Reads the values, whose texts are known to be of their kinds, and checks paths.
+    ///
+    /// # Errors
+    /// A path cannot be used, or two settings do not go together, or something is not there yet.
+    pub(crate) fn new(given: &Given) -> Result<Self, ConfigError> {
+        for name in ["nats", "sql"] {
+            if !given.text(name).is_empty() {
+                return Err(given.refuse(name, NOT_YET));
+            }
+        }
+        if given.text("retention") != "forever" {
+            return Err(given.refuse("retention", "this version keeps history for ever; write forever"));
+        }
+        if given.text("data").is_empty() {
+            return Err(given.refuse("data", "write the path of a directory"));
+        }
+        let data = PathBuf::from(given.text("data"));
+        if data.exists() && !data.is_dir() {
+            return Err(given.refuse("data", "not a directory; name another path"));
+        }
+        let tls = tls(given)?;
+        let doors = doors(given, tls.as_ref())?;
+        let admin_token = Some(given.text("admin_token")).filter(|text| !text.is_empty());
+        Ok(Self {
+            data,
+            doors,
+            tls,
+            admin_token: admin_token.map(|text| Secret::new(text.to_owned())),
+            retention: given.text("retention").to_owned(),
+            threads: Some(number(given, "threads")).filter(|threads| *threads > 0),
+            log_level: given.text("log.level").to_owned(),
+            log_format: if given.text("log.format") == "json" { LogFormat::Json } else { LogFormat::Text },
+            limits: Limits {
+                connections: number(given, "limits.connections"),
+                connections_per_address: number(given, "limits.connections_per_address"),
+                connect_rate: number(given, "limits.connect_rate"),
+                packet_bytes: number(given, "limits.packet_bytes"),
+                body_bytes: number(given, "limits.body_bytes"),
+            },
+            hub: hub_settings(given),
+            ignored: ignored(given),
+        })
+    }
+}
+
+/// The number of a setting whose kind has bounds that fit `T`.
+fn number<T: TryFrom<u64> + Default>(given: &Given, name: &str) -> T {
+    let text = given.text(name);
+    value::bytes(text).and_then(|number| T::try_from(number).ok()).unwrap_or_default()
+}
+
+fn hub_settings(given: &Given) -> roost_hub::Settings {
+    roost_hub::Settings {
+        session_messages_max: number(given, "limits.session_messages"),
+        session_bytes_max: number(given, "limits.session_bytes"),
+        session_expiry_max: value::duration(given.text("limits.session_expiry")).unwrap_or(Duration::ZERO),
+        sessions_max: number(given, "limits.sessions"),
+        subscriptions_max: number(given, "limits.subscriptions"),
+        retained_max: number(given, "limits.retained"),
+        in_flight_max: number(given, "limits.in_flight"),
+        devices_max: number(given, "limits.devices"),
+        commands_max: number(given, "limits.commands"),
+        keys_max: number(given, "limits.keys"),
+        ..roost_hub::Settings::default()
+    }
+}
+
+fn ignored(given: &Given) -> Vec<String> {
+    let has_no_door = |name: &&str| given.is_set(name) && given.text(name) != "off";
+    let doors = ["coap", "coaps"].into_iter().filter(has_no_door);
+    let closed = doors.map(|name| {
+        format!("{name} = {}: no CoAP in this version yet; the door stays closed", given.text(name))
+    });
+    let others = ["dial.allow", "spot.tenant"].into_iter().filter(|name| given.is_set(name));
+    closed.chain(others.map(|name| format!("{name}: has no effect in this version yet"))).collect()
+}
+
+fn doors(given: &Given, tls: Option<&Tls>) -> Result<Doors, ConfigError> {
+    let open = |name| value::door(given.text(name)).flatten();
+    let with_tls = |name, port| match (tls, given.is_set(name)) {
+        (None, true) if open(name).is_some() => {
+            Err(given.refuse(name, "needs a certificate; set tls.cert and tls.key, or write off"))
+        }
+        (Some(_), false) => Ok(Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))),
+        _ => Ok(open(name)),
+    };
+    Ok(Doors {
+        http: open("http"),
+        https: with_tls("https", 8443)?,
+        mqtt: open("mqtt"),
+        mqtts: with_tls("mqtts", 8883)?,
+    })
+}
+
+fn tls(given: &Given) -> Result<Option<Tls>, ConfigError> {
+    let path = |name| Some(given.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let (cert, key) = match (path("tls.cert"), path("tls.key"), path("tls.client_ca")) {
+        (Some(cert), Some(key), _) => (cert, key),
+        (None, None, None) => return Ok(None),
+        (Some(_), None, _) => {
+            return Err(given.refuse("tls.cert", "needs its private key; set tls.key as well"));
+        }
+        (None, Some(_), _) => {
+            return Err(given.refuse("tls.key", "needs its certificate; set tls.cert as well"));
+        }
+        (None, None, Some(_)) => {
+            return Err(
+                given.refuse("tls.client_ca", "needs a certificate of the server; set tls.cert as well")
+            );
+        }
+    };
+    let client_ca = path("tls.client_ca");
+    for (name, path) in
+        [("tls.cert", Some(&cert)), ("tls.key", Some(&key)), ("tls.client_ca", client_ca.as_ref())]
+    {
+        let Some(path) = path else { continue };
+        if let Err(error) = File::open(path).and_then(|file| file.metadata()) {
+            return Err(given.refuse(name, &format!("{error}; name a readable PEM file")));
+        }
+    }
+    if is_everybodys(&key) {
+        let mend = format!("everybody can read this key; chmod 600 {}", key.display());
+        return Err(given.refuse("tls.key", &mend));
+    }
+    Ok(Some(Tls { cert, key, client_ca }))
+}
+
+fn is_everybodys(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o007 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::given::Source;
+    use crate::config::table::find;
+
+    fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let mut given = Given::default();
+        for (name, text) in pairs {
+            given.set(find(name).unwrap(), (*text).to_owned(), Source::Flag)?;
+        }
+        Config::new(&given)
+    }
+
+    #[test]
+    fn the_defaults_of_limits_are_the_defaults_of_the_crates() {
+        let config = config(&[]).unwrap();
+        assert_eq!(format!("{:?}", config.hub), format!("{:?}", roost_hub::Settings::default()));
+        assert_eq!(config.threads, None);
+        assert_eq!(config.limits.packet_bytes, 1 << 20);
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused_with_the_mend() {
+        for (pairs, wanted) in [
+            (&[("nats", "nats://a")][..], "--nats = \"nats://a\": not in this version yet; leave it out"),
+            (&[("sql", "http://a")], "--sql = \"http://a\": not in this version yet; leave it out"),
+            (
+                &[("retention", "30d")],
+                "--retention = \"30d\": this version keeps history for ever; write forever",
+            ),
+            (&[("mqtts", "0.0.0.0:0")], "--mqtts = \"0.0.0.0:0\": needs a certificate; set tls.cert"),
+            (&[("tls.cert", "/none")], "--tls.cert = \"/none\": needs its private key; set tls.key as well"),
+            (
+                &[("tls.cert", "/none"), ("tls.key", "/none")],
+                "--tls.cert = \"/none\": No such file or directory",
+            ),
+            (&[("data", "/dev/null")], "--data = \"/dev/null\": not a directory; name another path"),
+        ] {
+            let found = config(pairs).unwrap_err().0;
+            assert!(found.starts_with(wanted), "{found}");
+        }
+    }
+
+    #[test]
+    fn doors_over_tls_open_with_a_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        std::fs::write(&cert, "").unwrap();
+        std::fs::write(&key, "").unwrap();
+        let pairs =
+            [("tls.cert", cert.to_str().unwrap()), ("tls.key", key.to_str().unwrap()), ("mqtts", "off")];
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(config(&pairs).unwrap_err().0.contains("everybody can read this key; chmod 600"));
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let doors = config(&pairs).unwrap().doors;
+        assert_eq!((doors.https, doors.mqtts), ("0.0.0.0:8443".parse().ok(), None));
+    }
+
+    #[test]
+    fn a_door_that_comes_later_is_said_to_stay_closed_only_when_it_was_set() {
+        assert!(config(&[]).unwrap().ignored.is_empty());
+        assert!(config(&[("coap", "off")]).unwrap().ignored.is_empty());
+        assert_eq!(config(&[("coap", "0.0.0.0:5683")]).unwrap().ignored.len(), 1);
+    }
+}

@@ -1,0 +1,116 @@
+//! Opening the doors and saying which are open.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context as _, anyhow};
+use axum::Router;
+use axum::extract::Request;
+use roost_api::ApiState;
+use roost_gateway::{Gateway, ListenError, Protocol, Settings};
+use roost_hub::Hub;
+use tower_service::Service as _;
+
+use super::holder::holder_of;
+use super::print_ready;
+use crate::config::{Config, Tls};
+
+/// The doors that are open, with their real addresses.
+pub(super) struct OpenDoors(Vec<(&'static str, SocketAddr)>);
+
+impl OpenDoors {
+    /// Where a browser finds us.
+    pub(super) fn web(&self) -> Option<String> {
+        let scheme =
+            |wanted| self.0.iter().find(|(name, _)| *name == wanted).map(|(_, address)| (wanted, *address));
+        let (scheme, address) = scheme("http").or_else(|| scheme("https"))?;
+        let host = match address.ip() {
+            ip if ip.is_unspecified() => "localhost".to_owned(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+        };
+        Some(format!("{scheme}://{host}:{}", address.port()))
+    }
+
+    /// Says that the server is ready, once.
+    pub(super) fn announce(&self) {
+        let doors: String = self.0.iter().map(|(name, address)| format!(" {name}={address}")).collect();
+        print_ready(&format!("roost ready{doors}"));
+    }
+}
+
+/// Opens every door that the configuration names.
+///
+/// # Errors
+/// Says which door could not be opened and, for a port that is taken, by whom.
+pub(super) fn open(
+    config: &Config,
+    hub: &Arc<Hub>,
+    state: impl FnOnce(Vec<(String, String)>) -> ApiState,
+) -> anyhow::Result<(Gateway, OpenDoors)> {
+    let wanted = [
+        ("http", Protocol::Http, config.doors.http),
+        ("https", Protocol::Https, config.doors.https),
+        ("mqtt", Protocol::Mqtt, config.doors.mqtt),
+        ("mqtts", Protocol::Mqtts, config.doors.mqtts),
+    ];
+    let (later, router) = router_for_later();
+    let mut gateway = Gateway::new(Arc::clone(hub), settings(config), router);
+    if let Some(tls) = &config.tls {
+        gateway.set_tls(certificates(tls)?);
+    }
+    let mut doors = Vec::new();
+    for (name, protocol, address) in wanted {
+        let Some(address) = address else { continue };
+        let opened = gateway.open(protocol, address).map_err(|error| refusal(name, address, error))?;
+        doors.push((name, opened));
+    }
+    let named = doors.iter().map(|(name, address)| ((*name).to_owned(), address.to_string())).collect();
+    // Nobody is let in before the gateway runs, so this comes in time.
+    drop(later.set(roost_api::router(state(named))));
+    Ok((gateway, OpenDoors(doors)))
+}
+
+/// A router that passes everything to one that is made later: the API tells the addresses of the
+/// doors, which are known only when they are open.
+fn router_for_later() -> (Arc<OnceLock<Router>>, Router) {
+    let later: Arc<OnceLock<Router>> = Arc::default();
+    let known = Arc::clone(&later);
+    let pass_on = move |request: Request| {
+        let router = known.get().cloned().unwrap_or_default();
+        async move {
+            let mut router = router;
+            router.call(request).await
+        }
+    };
+    (later, Router::new().fallback(pass_on))
+}
+
+fn certificates(tls: &Tls) -> anyhow::Result<Arc<roost_gateway::Tls>> {
+    let read = roost_gateway::Tls::open(tls.cert.clone(), tls.key.clone(), tls.client_ca.clone());
+    read.context("tls.cert, tls.key")
+}
+
+fn settings(config: &Config) -> Settings {
+    let mut settings = Settings {
+        connections_max: config.limits.connections,
+        connections_per_address_max: config.limits.connections_per_address,
+        connects_per_second_max: config.limits.connect_rate,
+        body_length_max: config.limits.body_bytes,
+        ..Settings::default()
+    };
+    settings.mqtt.limits.packet_size_max = config.limits.packet_bytes;
+    settings
+}
+
+fn refusal(name: &str, address: SocketAddr, error: ListenError) -> anyhow::Error {
+    let ListenError::Address(_, error) = error else { return error.into() };
+    let place = format!("{name} = \"{address}\"");
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let holder = holder_of(address).map(|holder| format!(" by {holder}")).unwrap_or_default();
+            anyhow!("{place}: the port is taken{holder}; stop it, or choose another address with --{name}")
+        }
+        _ => anyhow!("{place}: {error}; choose another address with --{name}"),
+    }
+}

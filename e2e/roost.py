@@ -1,6 +1,7 @@
 """A `roost` process of a test's own: free ports, a data directory, and its HTTP API."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -31,11 +32,12 @@ class Roost:
 
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        token = ["--admin-token", self.owner] if self.owner else []
+        token = {"ROOST_ADMIN_TOKEN": self.owner} if self.owner else {}
         doors = ["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--coap", "off", "--coaps", "off"]
-        command = [self.binary, "serve", "--data", str(self.folder / "data"), *doors, *token, *self.flags]
+        command = [self.binary, "serve", "--data", str(self.folder / "data"), *doors, *self.flags]
         self.process = subprocess.Popen(
-            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=self.folder, env={**os.environ, **token}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         ready, self.log = queue.Queue(), []
         threading.Thread(target=self._read_output, args=(self.process, ready), daemon=True).start()

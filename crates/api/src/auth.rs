@@ -99,7 +99,7 @@ async fn by_header(text: &str, address: Option<IpAddr>, api: &Shared) -> Result<
     };
     let now = api.hub.now();
     if let Some(address) = address {
-        api.throttle.allow_hashing(address, &identity, now).map_err(slow_down)?;
+        api.hub.throttle().allow_hashing(address, &identity, now).map_err(slow_down)?;
     }
     let outcome = match api.hub.authenticate(presented) {
         Err(AuthenticateError::NeedsHashing(check)) => {
@@ -111,9 +111,9 @@ async fn by_header(text: &str, address: Option<IpAddr>, api: &Shared) -> Result<
     };
     if let Some(address) = address {
         match &outcome {
-            Ok(_) => api.throttle.login_succeeded(address, &identity, now),
+            Ok(_) => api.hub.throttle().login_succeeded(address, &identity, now),
             Err(AuthenticateError::Unknown | AuthenticateError::Expired) => {
-                api.throttle.login_failed(address, &identity, now);
+                api.hub.throttle().login_failed(address, &identity, now);
             }
             Err(_) => {}
         }

@@ -29,8 +29,8 @@ async fn healthz() -> &'static str {
 
 async fn readyz(State(api): State<Shared>) -> Response {
     let store = api.hub.store();
-    // Appending nothing writes nothing, but is refused like anything else would be.
-    let refused = api.hub.durability().broken().or_else(|| store.log.append(&[]).err());
+    let full = store.log.is_full().then_some(StorageError::Full);
+    let refused = api.hub.durability().broken().or(full);
     match refused {
         None => Reply(json!({ "status": "ready", "acks": api.info.acks })).into_response(),
         Some(StorageError::Full) => {

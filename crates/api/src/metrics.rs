@@ -45,6 +45,8 @@ fn text(api: &Api) -> String {
     line(("start_time_seconds", "gauge", "When the server started, in seconds since 1970"), "", started);
     let broken = u64::from(api.hub.durability().broken().is_some());
     line(("store_broken", "gauge", "1 when the store takes no writes any more"), "", broken);
+    let full = u64::from(api.hub.store().log.is_full());
+    line(("store_full", "gauge", "1 while the disk has no room"), "", full);
     let position = api.hub.durability().position().0;
     line(("log_durable_position", "gauge", "Up to where the log is durable"), "", position);
     line(

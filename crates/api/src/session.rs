@@ -87,7 +87,7 @@ async fn sign_in(State(api): State<Shared>, request: Request) -> Result<Response
     let (address, https) = (address(request.extensions()), request.extensions().get::<Https>().copied());
     let Json(SignIn { email, password }) = Json::from_request(request, &()).await?;
     let (identity, now) = (email.trim().to_lowercase(), api.hub.now());
-    api.throttle.allow_hashing(address, &identity, now).map_err(slow_down)?;
+    api.hub.throttle().allow_hashing(address, &identity, now).map_err(slow_down)?;
     let hub = Arc::clone(&api.hub);
     let verified = tokio::task::spawn_blocking(move || hub.verify_user(&email, &password)).await;
     let started = match verified {
@@ -97,12 +97,12 @@ async fn sign_in(State(api): State<Shared>, request: Request) -> Result<Response
     };
     match started {
         Ok((secret, principal)) => {
-            api.throttle.login_succeeded(address, &identity, now);
+            api.hub.throttle().login_succeeded(address, &identity, now);
             let body = shown(&api, &principal)?;
             Ok((StatusCode::OK, cookie(&secret, https), Reply(body)).into_response())
         }
         Err(SignInError::Wrong) => {
-            api.throttle.login_failed(address, &identity, now);
+            api.hub.throttle().login_failed(address, &identity, now);
             api.hub.counters.logins_refused_total.increment();
             Err(Problem::unauthenticated("E-mail address and password do not match."))
         }

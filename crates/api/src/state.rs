@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use roost_history::History;
 use roost_hub::Hub;
-use roost_hub::registry::Throttle;
 use roost_hub::time::Timestamp;
 
 use crate::idempotency::Idempotency;
@@ -43,7 +42,6 @@ pub(crate) struct Api {
     pub(crate) history: Arc<History>,
     pub(crate) info: ServerInfo,
     pub(crate) waiting: Waiting,
-    pub(crate) throttle: Throttle,
     pub(crate) idempotency: Idempotency,
 }
 
@@ -58,7 +56,6 @@ impl From<ApiState> for Api {
             history: state.history,
             info: state.info,
             waiting: Waiting::default(),
-            throttle: Throttle::default(),
             idempotency,
         }
     }

@@ -92,6 +92,10 @@ impl Log for MemoryStore {
         Ok(self.state().records.get(&position).cloned())
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn trim(&self, position: Position) {
         let mut state = self.state();
         state.records = state.records.split_off(&position);

@@ -138,6 +138,9 @@ pub trait Log: Send + Sync + Debug {
     /// As [`Log::read_after`]. Unlike there, a record need not be durable yet to be read.
     fn read(&self, position: Position) -> Result<Option<Bytes>, StorageError>;
 
+    /// Whether the disk has no room for more; what is appended is refused until it has.
+    fn is_full(&self) -> bool;
+
     /// Says that nobody needs what stands before `position` any more. The store may keep it longer.
     fn trim(&self, position: Position);
 }

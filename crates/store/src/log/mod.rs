@@ -188,6 +188,10 @@ impl Log for EmbeddedLog {
         self.read_one(position.0)
     }
 
+    fn is_full(&self) -> bool {
+        self.is_out_of_room()
+    }
+
     fn trim(&self, position: Position) {
         self.trim_before(position.0);
     }

@@ -251,6 +251,10 @@ impl Log for SimStore {
         })
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn trim(&self, position: Position) {
         let mut state = self.state();
         let last = position.min(state.saved_position);

@@ -20,7 +20,7 @@ pub(super) fn launch(programs: &Programs, home: &Path) -> Result<Launch> {
     let mut command = Command::new(&programs.roost);
     command.arg("serve").arg("--data").arg(home.join("data"));
     command.args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
-    command.args(["--coap", "off", "--coaps", "off", "--admin-token", ADMIN_TOKEN]);
+    command.args(["--coap", "off", "--coaps", "off", "--admin_token", ADMIN_TOKEN]);
     // The data directory holds everything: no roost.toml of the caller's folder shall change what is measured.
     command.current_dir(home).stdout(Stdio::piped());
     let begun = clock::now();

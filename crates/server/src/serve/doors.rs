@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use axum::Router;
 use axum::extract::Request;
 use roost_api::ApiState;
+use roost_gateway::http::Peer;
 use roost_gateway::{Gateway, ListenError, Protocol, Settings};
 use roost_hub::Hub;
 use tower_service::Service as _;
@@ -76,7 +77,10 @@ pub(super) fn open(
 fn router_for_later() -> (Arc<OnceLock<Router>>, Router) {
     let later: Arc<OnceLock<Router>> = Arc::default();
     let known = Arc::clone(&later);
-    let pass_on = move |request: Request| {
+    let pass_on = move |mut request: Request| {
+        if request.extensions().get::<Peer>().is_some_and(|peer| peer.is_secure) {
+            request.extensions_mut().insert(roost_api::Https);
+        }
         let router = known.get().cloned().unwrap_or_default();
         async move {
             let mut router = router;

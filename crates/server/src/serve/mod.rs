@@ -32,6 +32,9 @@ pub(crate) use set_up::LINK_FILE;
 
 /// From the signal to the end of the process, at the latest.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
+/// A signal that comes so soon after another is the same one: a terminal and a parent process may
+/// both send it.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 /// How long a broken store is left to tell clients so before a supervisor starts us again.
 const BROKEN_PAUSE: Duration = Duration::from_secs(5);
 
@@ -121,6 +124,18 @@ async fn end_with(
         }
         Reason::Ended(error) => tracing::error!(?error, "a part of the server has ended: please report this"),
     }
+    let asked_again = async {
+        let same = async {
+            loop {
+                stop.received().await;
+            }
+        };
+        tokio::select! {
+            () = same => {}
+            () = tokio::time::sleep(SAME_SIGNAL) => {}
+        }
+        stop.received().await;
+    };
     let closing = close(open, end, tasks);
     tokio::select! {
         closed = tokio::time::timeout(SHUTDOWN_MAX, closing) => {
@@ -129,12 +144,11 @@ async fn end_with(
                 tracing::warn!("some parts took too long to stop and were left behind");
             }
         }
-        () = stop.received() => tracing::warn!("asked twice: stopping at once"),
+        () = asked_again => tracing::warn!("asked twice: stopping at once"),
     }
     match reason {
         Reason::Asked => Ok(()),
-        Reason::Broken => Err(Failure::Said),
-        Reason::Ended(_) => Err(Failure::Said),
+        Reason::Broken | Reason::Ended(_) => Err(Failure::Said),
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the program starts, refuses to start, and ends.
 
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use crate::support::{Server, roost, run, serve};
 use serde_json::{Value, json};
@@ -17,6 +18,22 @@ fn a_server_prints_one_line_and_ends_cleanly_on_sigterm() {
     let _silent = TcpStream::connect(server.door("http")).unwrap();
     let (status, rest) = server.terminate();
     assert_eq!((status.code(), rest.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_limit_of_the_file_size_does_not_kill_the_server() {
+    let folder = tempdir().unwrap();
+    let inner = serve(folder.path());
+    let mut command = Command::new("sh");
+    // 512-byte blocks: less than a segment of the log.
+    command
+        .args(["-c", "ulimit -f 8192; exec \"$0\" \"$@\""])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    command.current_dir(folder.path()).env_remove("ROOST_ADMIN_TOKEN");
+    let server = Server::of(command, &folder);
+    assert!(server.errors().contains("no room"), "{}", server.errors());
+    assert_eq!(server.terminate().0.code(), Some(0));
 }
 
 #[test]

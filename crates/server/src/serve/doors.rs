@@ -56,7 +56,8 @@ pub(super) fn open(
         ("mqtts", Protocol::Mqtts, config.doors.mqtts),
     ];
     let (later, router) = router_for_later();
-    let mut gateway = Gateway::new(Arc::clone(hub), settings(config), router);
+    let settings = settings(config);
+    let mut gateway = Gateway::new(Arc::clone(hub), settings.clone(), router);
     if let Some(tls) = &config.tls {
         gateway.set_tls(certificates(tls)?);
     }
@@ -68,7 +69,8 @@ pub(super) fn open(
     }
     let named = doors.iter().map(|(name, address)| ((*name).to_owned(), address.to_string())).collect();
     // Nobody is let in before the gateway runs, so this comes in time.
-    drop(later.set(roost_api::router(state(named))));
+    let adapter = roost_gateway::adapters::http::router(Arc::clone(hub), &settings);
+    drop(later.set(roost_api::router_over(state(named), adapter)));
     Ok((gateway, OpenDoors(doors)))
 }
 

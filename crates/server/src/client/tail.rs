@@ -71,13 +71,14 @@ fn row(kind: &str, data: &Value, colour: Colour) -> String {
                 .as_object()
                 .into_iter()
                 .flatten()
-                .filter(|(name, _)| !matches!(name.as_str(), "device" | "ts"));
+                .filter(|(name, _)| !matches!(name.as_str(), "device" | "ts" | "at"));
             members.map(|(name, value)| format!("{name}={}", cell(value))).collect()
         }
     };
     let ts = data.get("ts").and_then(Value::as_i64).map(|ts| roost_hub::time::Timestamp(ts).to_string());
+    let time = ts.unwrap_or_else(|| member("at"));
     let device = colour.paint("1", &member("device"));
-    format!("{:24}  {kind:9}  {device}  {}", ts.unwrap_or_default(), rest.join(" "))
+    format!("{time:24}  {kind:9}  {device}  {}", rest.join(" "))
 }
 
 #[cfg(test)]

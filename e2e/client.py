@@ -47,10 +47,13 @@ class Client:
             self._lock.notify_all()
 
     def subscribe(self, topic_filter, qos=1):
-        self.mqtt.subscribe(topic_filter, qos)
-        reasons = self._subacks.get(timeout=WAIT)
-        assert not any(reason.is_failure for reason in reasons), reasons
+        assert not self.is_refused(topic_filter, qos), topic_filter
         return self
+
+    def is_refused(self, topic_filter, qos=1):
+        """Subscribes; whether the server would not have it."""
+        self.mqtt.subscribe(topic_filter, qos)
+        return any(reason.is_failure for reason in self._subacks.get(timeout=WAIT))
 
     def publish(self, topic, payload, qos=1, retain=False):
         """Publishes and waits for the acknowledgement, whose reason it gives."""

@@ -1,5 +1,6 @@
 """paho: both versions, plain, TLS and WebSocket; and what stays over kill -9."""
 
+import os
 import json
 
 import paho.mqtt.client as mqtt
@@ -41,6 +42,7 @@ def test_a_device_talks_over_tls(make_roost, tmp_path, version):
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     cert, key, root = (str(tmp_path / name) for name in ("cert.pem", "key.pem", "ca.pem"))
     certificate.private_key_pem.write_to_path(key)
+    os.chmod(key, 0o600)
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(cert, append=True)
     authority.cert_pem.write_to_path(root)

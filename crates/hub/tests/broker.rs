@@ -82,7 +82,7 @@ fn no_local_keeps_a_message_from_its_publisher() {
 }
 
 #[test]
-fn a_retained_message_waits_for_subscribers_and_an_empty_one_deletes_it() {
+fn m_49_a_retained_message_waits_for_subscribers_and_an_empty_one_deletes_it() {
     let world = World::new();
     let mut one = world.connect("one", options());
     let mut kept = message("a/b", "kept");
@@ -387,4 +387,22 @@ fn one_sleeper_does_not_hold_up_the_trimming_of_the_log() {
     let mut two = world.connect("two", options());
     world.subscribe(&mut two, "a", QoS::AtMostOnce);
     assert_eq!(payloads(&mut two), ["retained"], "a copy is not retained again");
+}
+
+#[test]
+fn m_47_a_tenant_keeps_so_many_retained_messages_and_no_more() {
+    let world = World::with(|settings| settings.retained_max = 2);
+    let mut one = world.connect("one", options());
+    let retained = |topic: &str, text: &str| {
+        let mut message = message(topic, text);
+        message.retain = true;
+        message
+    };
+    one.publish(retained("a", "1"), None).unwrap();
+    one.publish(retained("b", "1"), None).unwrap();
+    let refused = one.publish(retained("c", "1"), None);
+    assert!(matches!(refused, Err(PublishError::QuotaExceeded(_))), "{refused:?}");
+    one.publish(retained("a", "2"), None).unwrap();
+    one.publish(retained("b", ""), None).unwrap();
+    one.publish(retained("c", "1"), None).unwrap();
 }

@@ -1,0 +1,100 @@
+//! The latest values: what replaces what, and what is still there after a restart.
+
+use std::sync::Arc;
+
+use roost_hub::Hub;
+use roost_hub::broker::PublishError;
+use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::message::{Message, Telemetry};
+use roost_hub::principal::Principal;
+use roost_hub::reading::{Quality, Reading, Value};
+use roost_hub::time::Timestamp;
+use roost_hub::topic::Topic;
+use roost_testkit::world::World;
+
+fn send(hub: &Hub, principal: &Principal, readings: &[(&str, i64, Value)]) -> Result<(), PublishError> {
+    let now = hub.now();
+    let mut message = Message::new(Topic::parse("devices/d1/telemetry").unwrap(), "{}", now);
+    let reading = |(key, offset, value): &(&str, i64, Value)| Reading {
+        key: Arc::from(*key),
+        ts: Timestamp(now.0 + offset),
+        value: value.clone(),
+        quality: Quality::Good,
+    };
+    let readings = readings.iter().map(reading).collect();
+    message.telemetry = Some(Box::new(Telemetry { device: DeviceId::parse("d1").unwrap(), readings }));
+    hub.publish(principal, message).map(drop)
+}
+
+fn latest(hub: &Hub, key: &str) -> Option<(Value, Quality)> {
+    let tenant = TenantId::parse("default").unwrap();
+    let latest = hub.latest(&tenant, &DeviceId::parse("d1").unwrap()).unwrap();
+    latest.get(key).map(|reading| (reading.value.clone(), reading.quality))
+}
+
+fn number(number: i64) -> Value {
+    Value::Integer(number)
+}
+
+#[test]
+fn j_20_an_old_reading_does_not_replace_a_newer_one_and_of_two_at_one_time_the_last_counts() {
+    let world = World::new();
+    let device = world.create_device("d1");
+    let hub = world.hub();
+    send(hub, &device, &[("t", 0, number(1))]).unwrap();
+    send(hub, &device, &[("t", -3_600_000, number(2))]).unwrap();
+    assert_eq!(latest(hub, "t"), Some((number(1), Quality::Good)));
+    send(hub, &device, &[("t", 0, number(3)), ("t", 0, number(4))]).unwrap();
+    assert_eq!(latest(hub, "t"), Some((number(4), Quality::Good)));
+}
+
+#[test]
+fn j_22_a_reading_from_the_future_gives_way_to_the_next_one() {
+    let world = World::new();
+    let device = world.create_device("d1");
+    let hub = world.hub();
+    send(hub, &device, &[("t", 3_600_000, number(1))]).unwrap();
+    send(hub, &device, &[("t", 0, number(2))]).unwrap();
+    assert_eq!(latest(hub, "t"), Some((number(2), Quality::Good)));
+}
+
+#[test]
+fn j_10_text_where_numbers_were_is_kept_and_marked() {
+    let world = World::new();
+    let device = world.create_device("d1");
+    let hub = world.hub();
+    send(hub, &device, &[("t", 0, number(1))]).unwrap();
+    let text = Value::Text(Arc::from("error 7"));
+    send(hub, &device, &[("t", 1, text.clone())]).unwrap();
+    assert_eq!(latest(hub, "t"), Some((text, Quality::Kind)));
+}
+
+#[test]
+fn j_23_a_device_has_so_many_keys_and_no_more() {
+    let world = World::with(|settings| settings.keys_max = 2);
+    let device = world.create_device("d1");
+    let hub = world.hub();
+    send(hub, &device, &[("a", 0, number(1)), ("b", 0, number(1))]).unwrap();
+    let refused = send(hub, &device, &[("a", 1, number(2)), ("c", 1, number(1))]);
+    assert!(matches!(refused, Err(PublishError::QuotaExceeded(_))), "{refused:?}");
+    assert_eq!(latest(hub, "a"), Some((number(1), Quality::Good)), "nothing of it was taken");
+}
+
+#[test]
+fn the_latest_values_are_there_after_a_restart_with_and_without_a_checkpoint() {
+    let world = World::new();
+    let device = world.create_device("d1");
+    send(world.hub(), &device, &[("a", 0, number(1))]).unwrap();
+    world.hub().checkpoint().unwrap();
+    send(world.hub(), &device, &[("b", 0, number(2))]).unwrap();
+    let world = world.restarted();
+    for key in ["a", "b"] {
+        assert!(latest(world.hub(), key).is_some(), "{key}");
+    }
+    // A checkpoint right after the restart must not lose what only the table had.
+    world.hub().checkpoint().unwrap();
+    let world = world.restarted();
+    for key in ["a", "b"] {
+        assert!(latest(world.hub(), key).is_some(), "{key}");
+    }
+}

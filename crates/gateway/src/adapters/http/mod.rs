@@ -1,2 +1,51 @@
 //! Devices that speak plain HTTP: telemetry in, commands out, publishing.
-// (The "ingest" helper is writing this folder now; the gateway helper leaves it alone and does src/http/ and the WebSocket adapter.)
+//!
+//! The door before it paces bodies; what is decided here is what they say and who says it.
+
+mod body;
+mod caller;
+mod commands;
+mod lines;
+mod publish;
+mod refusal;
+mod telemetry;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use roost_hub::Hub;
+
+use crate::settings::Settings;
+
+/// What all requests share.
+#[derive(Debug)]
+struct Ingest {
+    hub: Arc<Hub>,
+    /// The largest body that is no stream, in bytes.
+    body_length_max: usize,
+    /// For how long a stream may be silent.
+    stream_idle_max: Duration,
+    waiting: waiting::Waiting,
+}
+
+/// The calls of the HTTP API by which devices come in (interface.md, "HTTP"): telemetry, the device's
+/// own commands, `publish`. No fallback, so that it can be merged with the rest of the API. Requests
+/// carry [`crate::http::Peer`]; without one, failed log-ins of all such requests count together.
+pub fn router(hub: Arc<Hub>, settings: &Settings) -> Router {
+    let ingest = Ingest {
+        hub,
+        body_length_max: settings.body_length_max,
+        stream_idle_max: settings.stream_idle_max,
+        waiting: waiting::Waiting::default(),
+    };
+    Router::new()
+        .route("/api/v1/devices/{id}/telemetry", post(telemetry::of_device))
+        .route("/api/v1/me/telemetry", post(telemetry::own))
+        .route("/api/v1/me/commands", get(commands::fetch).head(commands::not_by_head))
+        .route("/api/v1/me/commands/{cid}/result", post(commands::answer))
+        .route("/api/v1/publish", post(publish::publish))
+        .with_state(Arc::new(ingest))
+}

@@ -8,14 +8,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, Float64Builder, Int64Builder, RecordBatch, StringBuilder, StringDictionaryBuilder,
-    TimestampMillisecondBuilder,
+use arrow_array::builder::{
+    Float64Builder, Int64Builder, StringBuilder, StringDictionaryBuilder, TimestampMillisecondBuilder,
 };
-use arrow::datatypes::{
-    DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType,
-};
-use arrow::error::ArrowError;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
@@ -206,7 +205,7 @@ pub(crate) fn rows(batch: &RecordBatch) -> Result<Vec<Row>, ArrowError> {
     let ints = column("int")?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
     let texts = column("text")?.as_string_opt::<i32>().ok_or_else(wrong)?;
     let qualities = column("quality")?.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
-    let qualities = qualities.downcast_dict::<arrow::array::StringArray>().ok_or_else(wrong)?;
+    let qualities = qualities.downcast_dict::<arrow_array::StringArray>().ok_or_else(wrong)?;
     let positions = column("position")?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
     let texts = texts.iter().zip(qualities);
     let numbers = values.iter().zip(ints.iter());

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use roost_hub::Hub;
 use roost_hub::principal::Principal;
 use roost_hub::registry::{AuthenticateError, Presented};
-
-use crate::shared::Shared;
 
 /// Why somebody was not let in.
 #[derive(Debug)]
@@ -20,14 +19,13 @@ pub(crate) enum Failed {
 
 /// Recognises somebody who says to be `identity`. Cancel safe.
 pub(crate) async fn recognise(
-    shared: &Shared,
+    hub: &Arc<Hub>,
     presented: Presented<'_>,
     identity: &str,
     address: IpAddr,
 ) -> Result<Arc<Principal>, Failed> {
-    let hub = &shared.hub;
     let now = hub.now();
-    let throttle = &shared.throttle;
+    let throttle = hub.throttle();
     throttle.allow_login(address, identity, now).map_err(|wait| Failed::Wait(wait.0))?;
     let recognised = match hub.authenticate(presented) {
         Err(AuthenticateError::NeedsHashing(check)) => {

@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::adapters::mqtt::{self, Peer};
 use crate::admission::{Admitted, admit};
+use crate::http::{self, HttpDoor};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -161,7 +162,8 @@ impl Door {
             tracing::debug!(%address, %error, "gone before it was let in");
             return;
         }
-        let peer = Peer { address, common_name: None, pace };
+        let is_secure = matches!(self.protocol, Protocol::Mqtts | Protocol::Https);
+        let peer = Peer { address, common_name: None, pace, is_secure };
         match (self.protocol, &self.tls) {
             (Protocol::Mqtt, _) => {
                 connections.spawn(mqtt::serve(admitted, Stream::Tcp(stream), peer));
@@ -169,8 +171,19 @@ impl Door {
             (Protocol::Mqtts, Some(tls)) => {
                 connections.spawn(serve_mqtts(Arc::clone(tls), admitted, stream, peer));
             }
-            _ => {}
+            (Protocol::Http, _) => {
+                connections.spawn(http::serve(self.http(), admitted, Stream::Tcp(stream), peer));
+            }
+            (Protocol::Https, Some(tls)) => {
+                connections.spawn(serve_https(Arc::clone(tls), self.http(), admitted, (stream, peer)));
+            }
+            // `Gateway::open` refuses such a door.
+            (Protocol::Mqtts | Protocol::Https, None) => {}
         }
+    }
+
+    fn http(&self) -> HttpDoor {
+        HttpDoor { router: self.router.clone(), shutdown: self.shutdown.clone() }
     }
 
     fn ended(&self, ended: Result<(), JoinError>) {
@@ -204,14 +217,34 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-async fn serve_mqtts(tls: Arc<Tls>, admitted: Admitted, stream: TcpStream, mut peer: Peer) {
+async fn serve_mqtts(tls: Arc<Tls>, admitted: Admitted, stream: TcpStream, peer: Peer) {
+    if let Some((stream, peer)) = shake_hands(&tls, &admitted, stream, peer).await {
+        mqtt::serve(admitted, stream, peer).await;
+    }
+}
+
+async fn serve_https(tls: Arc<Tls>, door: HttpDoor, admitted: Admitted, (stream, peer): (TcpStream, Peer)) {
+    if let Some((stream, peer)) = shake_hands(&tls, &admitted, stream, peer).await {
+        http::serve(door, admitted, stream, peer).await;
+    }
+}
+
+async fn shake_hands(
+    tls: &Tls,
+    admitted: &Admitted,
+    stream: TcpStream,
+    mut peer: Peer,
+) -> Option<(Stream, Peer)> {
     let handshake = tokio::time::timeout(admitted.settings.login_timeout, tls.accept(stream)).await;
     match handshake {
         Ok(Ok(stream)) => {
             peer.common_name = tls::common_name(&stream);
-            mqtt::serve(admitted, Stream::Tls(Box::new(stream)), peer).await;
+            Some((Stream::Tls(Box::new(stream)), peer))
         }
-        Ok(Err(error)) => tracing::debug!(address = %peer.address, %error, "no TLS"),
-        Err(_late) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(address = %peer.address, %error, "no TLS");
+            None
+        }
+        Err(_late) => None,
     }
 }

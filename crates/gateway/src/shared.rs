@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use roost_hub::Hub;
-use roost_hub::registry::Throttle;
 use roost_wire::mqtt::ConnectionOptions;
 
 use crate::admission::Admission;
@@ -22,7 +21,6 @@ pub(crate) struct Shared {
     pub(crate) timers: Timers,
     pub(crate) durable: DurableWaits,
     pub(crate) admission: Admission,
-    pub(crate) throttle: Throttle,
     hinted: AtomicU64,
 }
 
@@ -37,7 +35,6 @@ impl Shared {
             timers: Timers::new(Arc::clone(hub.clock()), settings.tick),
             durable: DurableWaits::new(hub.durability()),
             admission: Admission::default(),
-            throttle: Throttle::default(),
             mqtt: Arc::new(mqtt),
             hub,
             settings,

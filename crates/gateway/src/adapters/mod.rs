@@ -1,4 +1,7 @@
 //! The protocols by which devices come in.
 
-pub mod mqtt;
+pub mod http;
+pub(crate) mod live;
+pub(crate) mod mqtt;
 pub(crate) mod readings;
+pub(crate) mod said;

@@ -90,7 +90,8 @@ impl World {
         hub.ensure_admin_token(ADMIN).await.unwrap();
         let new = NewDevice { id: Some(device()), token: Some(TOKEN.to_owned()), ..NewDevice::default() };
         hub.create_device(&tenant(), new).await.unwrap();
-        let mut gateway = Gateway::new(Arc::clone(&hub), settings, axum::Router::new());
+        let router = roost_gateway::adapters::http::router(Arc::clone(&hub), &settings);
+        let mut gateway = Gateway::new(Arc::clone(&hub), settings, router);
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let mqtt = gateway.open(Protocol::Mqtt, free).unwrap();
         let http = gateway.open(Protocol::Http, free).unwrap();
@@ -144,8 +145,12 @@ impl World {
         client
     }
 
-    pub(crate) async fn stop(mut self) {
+    pub(crate) fn ask_to_stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.ask_to_stop();
         tokio::time::timeout(PATIENCE, self.running.join_next())
             .await
             .expect("the gateway ends")

@@ -3,4 +3,9 @@
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod common;
+mod http;
+mod live;
+mod login;
 mod mqtt;
+mod mqtt_bad_input;
+mod websocket;

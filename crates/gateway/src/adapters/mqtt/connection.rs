@@ -67,7 +67,7 @@ enum Step {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     pub(super) server: Admitted,
     pub(super) stream: Stream,
     pub(super) protocol: mqtt::Connection,
@@ -444,7 +444,7 @@ impl Connection {
         };
         if let Some(reason) = said {
             // In 3.1.1 there is nothing to be said, and closing says it.
-            drop(self.protocol.close(&mqtt::Disconnect::new(reason), &mut last));
+            self.protocol.close(&mqtt::Disconnect::new(reason), &mut last).ok();
         }
         self.session.leave(how, expiry);
         (self.server, self.stream, last)

@@ -39,7 +39,7 @@ pub(super) async fn login(server: Admitted, mut stream: Stream, peer: Peer) -> O
                 server.hub.counters.protocol_errors_total.increment();
                 tracing::debug!(address = %peer.address, %error, "refused before log-in");
                 error.write_farewell(&mut answer);
-                part(stream, answer).await;
+                part(&mut stream, &answer).await;
                 return None;
             }
         }
@@ -62,8 +62,8 @@ pub(super) async fn login(server: Admitted, mut stream: Stream, peer: Peer) -> O
             server.hub.counters.logins_refused_total.increment();
             tracing::debug!(address = %peer.address, client = connect.client_id, %reason, "log-in refused");
             // What 3.1.1 cannot say, closing says.
-            drop(protocol.answer_connect(ConnAck { reason, ..ConnAck::default() }, now, &mut answer));
-            part(stream, answer).await;
+            protocol.answer_connect(ConnAck { reason, ..ConnAck::default() }, now, &mut answer).ok();
+            part(&mut stream, &answer).await;
             return None;
         }
     };
@@ -143,7 +143,7 @@ async fn recognise(
     };
     // A token is no name: who shows only that is known by the client id.
     let identity = connect.username.filter(|_| connect.password.is_some()).unwrap_or(connect.client_id);
-    authenticate::recognise(server, presented, identity, peer.address.ip()).await.map_err(|failed| {
+    authenticate::recognise(&server.hub, presented, identity, peer.address.ip()).await.map_err(|failed| {
         match failed {
             Failed::Wait(_) => ReasonCode::ConnectionRateExceeded,
             Failed::Denied(AuthenticateError::Busy) => ReasonCode::ServerBusy,

@@ -26,6 +26,8 @@ pub(crate) struct Peer {
     /// The name in a client certificate that was verified.
     pub(crate) common_name: Option<Box<str>>,
     pub(crate) pace: Pace,
+    /// Whether the connection is over TLS.
+    pub(crate) is_secure: bool,
 }
 
 /// How long a client has to take our last words.
@@ -35,6 +37,7 @@ const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
 
 /// One connection from its first byte to its last. The rare phases are boxed, so that an idle
 /// client costs no more than what it needs.
+#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every task holds")]
 pub(crate) enum Serving {
     Login(Pin<Box<dyn Future<Output = Option<Connection>> + Send>>),
     Open(Connection),
@@ -66,12 +69,12 @@ impl Future for Serving {
                 Self::Open(connection) => {
                     let end = std::task::ready!(connection.poll(context));
                     let Self::Open(connection) = std::mem::replace(&mut *self, Self::Over) else { continue };
-                    let (server, stream, last) = connection.finish(end);
+                    let (server, mut stream, last) = connection.finish(end);
                     if last.is_empty() {
                         Self::Over
                     } else {
                         Self::Farewell(Box::pin(async move {
-                            part(stream, last).await;
+                            part(&mut stream, &last).await;
                             drop(server);
                         }))
                     }
@@ -89,9 +92,9 @@ impl Future for Serving {
 
 /// Says the last bytes and closes so that they arrive: closing a socket on unread input would throw
 /// them away.
-async fn part(mut stream: Stream, last: Vec<u8>) {
+pub(crate) async fn part(stream: &mut Stream, last: &[u8]) {
     let say = async {
-        stream.write_all(&last).await?;
+        stream.write_all(last).await?;
         stream.shutdown().await?;
         let mut rest = [0; 4096];
         let mut count = 0;

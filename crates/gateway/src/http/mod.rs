@@ -1,0 +1,267 @@
+//! The one HTTP door. It reads the head of a connection's first request itself, answers WebSocket
+//! upgrades with the exact spelling that old firmware needs, and hands everything else to hyper.
+
+mod body;
+pub(crate) mod credentials;
+mod head;
+mod rewind;
+pub(crate) mod socket;
+pub(crate) mod websocket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::ConnectInfo;
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use roost_hub::principal::Principal;
+use roost_wire::mqtt::{ForeignProtocol, foreign_protocol};
+use roost_wire::websocket::handshake::{self, Upgrade};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tower_service::Service;
+
+use crate::adapters::{live, mqtt};
+use crate::admission::Admitted;
+use crate::listener::asked;
+use crate::problem::Problem;
+use crate::settings::Settings;
+use crate::stream::Stream;
+use body::PacedBody;
+pub(crate) use body::TooSlow;
+use credentials::Credentials;
+use head::{Head, Version};
+use rewind::Rewind;
+use socket::Socket;
+use websocket::WebSocketStream;
+
+/// Where a request comes from; an extension of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// Whether the connection is over TLS.
+    pub is_secure: bool,
+}
+
+/// What is spoken on a WebSocket, by its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Mqtt,
+    Live,
+    Echo,
+}
+
+impl Spoken {
+    fn of(path: &str) -> Option<Self> {
+        match path {
+            "/mqtt" => Some(Self::Mqtt),
+            "/api/v1/ws" => Some(Self::Live),
+            "/api/v1/echo" => Some(Self::Echo),
+            _ => None,
+        }
+    }
+}
+
+/// What an HTTP door gives to its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpDoor {
+    pub(crate) router: axum::Router,
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(door: HttpDoor, server: Admitted, mut stream: Stream, peer: mqtt::Peer) {
+    let mut buffer = Vec::new();
+    let read = read_head(&mut stream, &mut buffer);
+    let length = match tokio::time::timeout(server.settings.login_timeout, read).await {
+        Err(_late) => return refuse(stream, &Problem::too_slow("The head took too long to come.")).await,
+        Ok(Ok(Some(length))) => length,
+        Ok(Ok(None)) => return hint(&server, &buffer, &peer),
+        Ok(Err(problem)) => return refuse(stream, &problem).await,
+    };
+    let head = match Head::parse(buffer.get(..length).unwrap_or_default()) {
+        Ok(head) => head,
+        Err(problem) => {
+            hint(&server, &buffer, &peer);
+            return refuse(stream, &problem).await;
+        }
+    };
+    let Some(spoken) = Spoken::of(head.path) else {
+        return hand_over(door, &server, Rewind::new(buffer, stream), &peer).await;
+    };
+    let behind = buffer.get(length..).unwrap_or_default().to_vec();
+    let (answer, principal) = match upgrade(&head, spoken, &server, &peer).await {
+        Ok(upgraded) => upgraded,
+        Err(problem) => return refuse(stream, &problem).await,
+    };
+    if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
+        return;
+    }
+    drop(buffer);
+    match (spoken, principal) {
+        (Spoken::Mqtt, _) => {
+            let stream = Stream::WebSocket(Box::new(WebSocketStream::new(stream, behind)));
+            mqtt::serve(server, stream, peer).await;
+        }
+        (Spoken::Live, principal) => live::serve(server, Socket::new(stream, &behind), principal, peer).await,
+        (Spoken::Echo, _) => {
+            let mut shutdown = door.shutdown;
+            tokio::select! {
+                () = socket::echo(Socket::new(stream, &behind)) => {}
+                () = asked(&mut shutdown) => {}
+            }
+        }
+    }
+}
+
+/// Reads until the head is there whole; `None` when the peer hung up before.
+async fn read_head(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<Option<usize>, Problem> {
+    let mut scanned = 0;
+    loop {
+        if let Some(length) = head::end(buffer, &mut scanned)? {
+            return Ok(Some(length));
+        }
+        // What cannot become a request is not waited for.
+        if foreign_protocol(buffer) == Some(ForeignProtocol::Tls)
+            || buffer.first().is_some_and(|first| *first < b' ')
+        {
+            return Ok(None);
+        }
+        match stream.read_buf(buffer).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Ok(None),
+        }
+    }
+}
+
+/// M-06: a client that means another door.
+fn hint(server: &Admitted, buffer: &[u8], peer: &mqtt::Peer) {
+    let address = peer.address;
+    let is_mqtt = buffer.first() == Some(&0x10);
+    let is_tls = foreign_protocol(buffer) == Some(ForeignProtocol::Tls);
+    if (is_mqtt || is_tls) && server.may_hint() {
+        match is_tls {
+            true => tracing::warn!(%address, "TLS on the plain HTTP port: use the port of `https`"),
+            false => tracing::warn!(%address, "MQTT on the HTTP port: use the port of `mqtt`"),
+        }
+    }
+}
+
+async fn refuse(mut stream: Stream, problem: &Problem) {
+    mqtt::part(&mut stream, &problem.to_bytes()).await;
+}
+
+/// What an upgrade is answered with, and who asks for it.
+async fn upgrade(
+    head: &Head<'_>,
+    spoken: Spoken,
+    server: &Admitted,
+    peer: &mqtt::Peer,
+) -> Result<(Vec<u8>, Option<Arc<Principal>>), Problem> {
+    if head.method != "GET" {
+        return Err(Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+            "This path takes GET with an upgrade to WebSocket.",
+        ));
+    }
+    if head.version == Version::Http10 {
+        return Err(Problem::unreadable("WebSocket begins with HTTP/1.1."));
+    }
+    let connection = head.list("connection");
+    let request = Upgrade {
+        connection: connection.as_deref(),
+        upgrade: head.get("upgrade"),
+        key: head.get("sec-websocket-key"),
+        version: head.get("sec-websocket-version"),
+    };
+    let accept = handshake::check(&request).map_err(|error| {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        let problem =
+            Problem::new(status, "no-upgrade", "This is a WebSocket", format!("The request {error}."));
+        match error.header() {
+            Some((_, version)) => problem
+                .header(HeaderName::from_static("sec-websocket-version"), HeaderValue::from_static(version)),
+            None => problem,
+        }
+    })?;
+    if spoken == Spoken::Mqtt {
+        // [MQTT-6.0.0-3]
+        let protocols = head.list("sec-websocket-protocol").unwrap_or_default();
+        if !handshake::lists(&protocols, "mqtt") {
+            return Err(Problem::unreadable(
+                "Ask for the sub-protocol `mqtt`: Sec-WebSocket-Protocol: mqtt.",
+            ));
+        }
+        return Ok((handshake::response(&accept, Some("mqtt"), &[]), None));
+    }
+    let token = credentials::of_query(head.query, "token");
+    let shown = Credentials {
+        authorization: head.get("authorization"),
+        cookie: head.get("cookie"),
+        origin: head.get("origin"),
+        host: head.get("host"),
+        token: token.as_deref(),
+    };
+    let principal = shown.recognise(&server.hub, peer.address.ip()).await?;
+    if spoken == Spoken::Echo && principal.is_none() {
+        return Err(Problem::unauthenticated("Send `Authorization: Bearer TOKEN`, or `?token=TOKEN`."));
+    }
+    Ok((handshake::response(&accept, None, &[]), principal))
+}
+
+/// Lets hyper and the router answer this and all further requests of the connection.
+async fn hand_over(door: HttpDoor, server: &Admitted, stream: Rewind, peer: &mqtt::Peer) {
+    let HttpDoor { router, mut shutdown } = door;
+    let seen = Peer { address: peer.address, is_secure: peer.is_secure };
+    let settings = &server.settings;
+    let service = service_fn(move |request| answer(router.clone(), request, seen, settings));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(server.settings.login_timeout)
+        .max_headers(100)
+        .max_buf_size(head::HEAD_LENGTH_MAX);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = asked(&mut shutdown) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(address = %peer.address, %error, "HTTP connection ended");
+    }
+}
+
+async fn answer(
+    mut router: axum::Router,
+    request: http::Request<Incoming>,
+    peer: Peer,
+    settings: &Settings,
+) -> Result<axum::response::Response, std::convert::Infallible> {
+    use axum::response::IntoResponse;
+
+    let is_stream = body::is_stream(request.headers());
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
+    if declared > settings.body_length_max && !is_stream {
+        // H-10: refused before it is read, so the connection cannot go on.
+        let mut response = Problem::too_large(settings.body_length_max).into_response();
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return Ok(response);
+    }
+    let mut request = request.map(|incoming| {
+        let idle_max = is_stream.then_some(settings.stream_idle_max);
+        axum::body::Body::new(PacedBody::new(incoming, idle_max))
+    });
+    request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(ConnectInfo(peer.address));
+    router.call(request).await
+}

@@ -1,0 +1,183 @@
+//! A WebSocket of whole messages, for what speaks JSON and for the echo.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use roost_wire::websocket::{
+    Assembler, CloseError, Decoder, Event, Kind, Limits, Opcode, close_code, encode_close, encode_frame,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use crate::stream::Stream;
+
+/// The largest message.
+pub(crate) const MESSAGE_LENGTH_MAX: u32 = 1024 * 1024;
+/// How many bytes may wait to be written before no more is taken from who writes.
+const OUTPUT_LENGTH_MAX: usize = 256 * 1024;
+/// How much more a peer may make us owe it (pongs, echoes) before we hang up.
+const OUTPUT_EXCESS_MAX: usize = 4 * 1024 * 1024;
+/// How long a peer has to answer our close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    reader: ReadHalf<Stream>,
+    writer: WriteHalf<Stream>,
+    decoder: Decoder,
+    assembler: Assembler,
+    input: BytesMut,
+    output: BytesMut,
+    /// Pings of ours that nobody answered.
+    pub(crate) unanswered: u32,
+}
+
+/// A message that came.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) kind: Kind,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Why no message comes any more.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The peer hung up.
+    Lost,
+    /// The peer said good-bye, with this code.
+    Closed(u16),
+    /// The peer broke the protocol.
+    Broken(CloseError),
+}
+
+impl From<io::Error> for Ended {
+    fn from(_error: io::Error) -> Self {
+        Self::Lost
+    }
+}
+
+impl Socket {
+    /// A socket whose upgrade was answered; `input` came behind the request.
+    pub(crate) fn new(stream: Stream, input: &[u8]) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self {
+            reader,
+            writer,
+            decoder: Decoder::new(Limits { message_max: MESSAGE_LENGTH_MAX }),
+            assembler: Assembler::default(),
+            input: BytesMut::from(input),
+            output: BytesMut::new(),
+            unanswered: 0,
+        }
+    }
+
+    /// Whether the peer keeps up with what is sent.
+    pub(crate) fn has_room(&self) -> bool {
+        self.output.len() < OUTPUT_LENGTH_MAX
+    }
+
+    /// The next message; also writes what is to be sent, so it is to be awaited all the time.
+    /// Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Received, Ended> {
+        loop {
+            if let Some(received) = self.decode()? {
+                return Ok(received);
+            }
+            if self.output.len() > OUTPUT_LENGTH_MAX + OUTPUT_EXCESS_MAX {
+                return Err(Ended::Lost);
+            }
+            let Self { reader, writer, input, output, .. } = self;
+            tokio::select! {
+                read = reader.read_buf(input) => if read? == 0 {
+                    return Err(Ended::Lost);
+                },
+                written = writer.write_buf(output), if !output.is_empty() => {
+                    written?;
+                    if output.is_empty() {
+                        *output = BytesMut::new();
+                        writer.flush().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<Option<Received>, Ended> {
+        loop {
+            let Self { decoder, assembler, input, output, .. } = self;
+            let step = decoder.decode(input).map_err(Ended::Broken)?;
+            let consumed = step.consumed;
+            let mut message = None;
+            match step.event {
+                Event::NeedMore => {
+                    input.advance(consumed);
+                    if input.is_empty() {
+                        *input = BytesMut::new();
+                    }
+                    return Ok(None);
+                }
+                Event::Data(data) => {
+                    message = assembler.push(data).map(|message| Received {
+                        kind: message.kind,
+                        payload: message.payload.into_owned(),
+                    });
+                }
+                Event::Ping(payload) => encode_frame(Opcode::Pong, payload, output),
+                Event::Pong(_) => self.unanswered = 0,
+                Event::Close { code, .. } => return Err(Ended::Closed(code.unwrap_or(close_code::NORMAL))),
+            }
+            self.input.advance(consumed);
+            if message.is_some() {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Puts a message into the output; [`Socket::next`] writes it.
+    pub(crate) fn send(&mut self, kind: Kind, payload: &[u8]) {
+        let opcode = match kind {
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
+        };
+        encode_frame(opcode, payload, &mut self.output);
+    }
+
+    pub(crate) fn ping(&mut self) {
+        self.unanswered += 1;
+        encode_frame(Opcode::Ping, b"", &mut self.output);
+    }
+
+    /// Writes what is owed and a close frame, and waits a little for the peer's (W-15).
+    pub(crate) async fn close(mut self, code: u16, reason: &str) {
+        encode_close(code, reason, &mut self.output);
+        let said = async {
+            self.writer.write_all_buf(&mut self.output).await?;
+            self.writer.shutdown().await?;
+            let mut rest = [0; 4096];
+            while self.reader.read(&mut rest).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Whether it arrived or not, this is the end.
+        drop(tokio::time::timeout(CLOSE_TIMEOUT, said).await);
+    }
+}
+
+/// Sends every message back until the peer leaves.
+pub(crate) async fn echo(mut socket: Socket) {
+    loop {
+        match socket.next().await {
+            Ok(received) => socket.send(received.kind, &received.payload),
+            Err(ended) => return end(socket, ended).await,
+        }
+    }
+}
+
+/// Answers the peer's end of a socket.
+pub(crate) async fn end(socket: Socket, ended: Ended) {
+    match ended {
+        Ended::Lost => {}
+        Ended::Closed(code) => socket.close(code, "").await,
+        Ended::Broken(CloseError { code, reason }) => socket.close(code, reason).await,
+    }
+}

@@ -1,0 +1,123 @@
+//! JSON over WebSocket.
+
+use futures_util::{SinkExt, StreamExt};
+use roost_wire::mqtt::{QoS, Version};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::common::{ADMIN, PATIENCE, TOKEN, World, hasty, publish};
+
+struct Live(WebSocketStream<TcpStream>);
+
+impl Live {
+    async fn new(world: &World, query: &str) -> Self {
+        let stream = TcpStream::connect(world.http).await.unwrap();
+        let url = format!("ws://{}/api/v1/ws{query}", world.http);
+        Self(tokio_tungstenite::client_async(url, stream).await.unwrap().0)
+    }
+
+    async fn say(&mut self, text: impl ToString) {
+        self.0.send(Message::text(text.to_string())).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Value {
+        let next = tokio::time::timeout(PATIENCE, self.0.next()).await.unwrap();
+        serde_json::from_str(next.unwrap().unwrap().to_text().unwrap()).unwrap()
+    }
+
+    async fn close_code(&mut self) -> u16 {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.0.next()).await.unwrap() {
+                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                Some(Ok(_)) => {}
+                other => panic!("no close frame: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_subscribed_to_comes_as_json() {
+    let world = World::new().await;
+    let mut live = Live::new(&world, &format!("?token={ADMIN}")).await;
+    live.say(json!({ "subscribe": "devices/+/telemetry", "id": 1 })).await;
+    assert_eq!(live.hear().await, json!({ "ack": 1 }));
+    let mut device = world.connected(Version::V3).await;
+    device.publish(publish("me/telemetry", r#"{"t":1.50}"#, QoS::AtMostOnce, 0)).await;
+    let heard = live.hear().await;
+    assert_eq!(heard["topic"], "devices/s1/telemetry");
+    assert_eq!(heard["payload"], json!({ "t": 1.5 }));
+    assert!(heard["ts"].is_i64());
+    live.say(json!({ "unsubscribe": "devices/+/telemetry", "id": "two" })).await;
+    assert_eq!(live.hear().await, json!({ "ack": "two" }));
+}
+
+#[tokio::test]
+async fn a_device_says_who_it_is_in_its_first_frame_and_has_a_me() {
+    let world = World::new().await;
+    let mut live = Live::new(&world, "").await;
+    live.say(json!({ "token": TOKEN, "id": 0 })).await;
+    assert_eq!(live.hear().await, json!({ "ack": 0 }));
+    live.say(json!({ "subscribe": "me/telemetry" })).await;
+    live.say(json!({ "publish": { "topic": "me/telemetry", "payload": { "t": 7 }, "qos": 1 }, "id": 2 }))
+        .await;
+    let (first, second) = (live.hear().await, live.hear().await);
+    let (heard, acked) = if first.get("ack").is_some() { (second, first) } else { (first, second) };
+    assert_eq!(acked, json!({ "ack": 2 }));
+    assert_eq!((&heard["topic"], &heard["payload"]), (&json!("me/telemetry"), &json!({ "t": 7 })));
+}
+
+#[tokio::test]
+async fn w_17_who_never_says_who_it_is_is_closed() {
+    let world = World::with(hasty()).await;
+    assert_eq!(Live::new(&world, "").await.close_code().await, 1008);
+    let mut wrong = Live::new(&world, "").await;
+    wrong.say(json!({ "token": "wrong" })).await;
+    assert_eq!(wrong.close_code().await, 1008);
+}
+
+#[tokio::test]
+async fn w_19_a_revoked_client_is_closed() {
+    let world = World::new().await;
+    let mut live = Live::new(&world, &format!("?token={TOKEN}")).await;
+    live.say(json!({ "subscribe": "me/#", "id": 1 })).await;
+    live.hear().await;
+    world.hub.delete_device(&crate::common::tenant(), &crate::common::device()).await.unwrap();
+    assert_eq!(live.close_code().await, 1008);
+}
+
+#[tokio::test]
+async fn w_21_mistakes_are_answered_and_only_many_of_them_close() {
+    let world = World::new().await;
+    let mut live = Live::new(&world, &format!("?token={TOKEN}")).await;
+    for (frame, status) in [
+        (r#"{"id":1,"publish":{"topic":"t","payload":NaN}}"#, 400),
+        (r#"{"id":1,"publish":{"topic":"t\u0000","payload":1}}"#, 422),
+        (r#"{"id":1,"hello":"world"}"#, 400),
+        (r#"{"id":1}"#, 400),
+        (r#"{"id":1,"subscribe":"a/#/b"}"#, 422),
+        (r#"{"id":1,"subscribe":"devices/other/#"}"#, 403),
+        (r#"{"id":1,"publish":{"topic":"devices/other/telemetry","payload":{"a":1}}}"#, 403),
+        (r#"{"id":1,"publish":{"topic":"me/telemetry","payload":"no telemetry"}}"#, 400),
+        ("[1]", 400),
+    ] {
+        live.say(frame).await;
+        assert_eq!(live.hear().await["error"]["status"], status, "{frame}");
+    }
+    live.say("{").await;
+    assert_eq!(live.close_code().await, 1008);
+}
+
+#[tokio::test]
+async fn w_22_a_server_that_stops_says_so() {
+    let world = World::new().await;
+    let mut live = Live::new(&world, &format!("?token={TOKEN}")).await;
+    live.say(json!({ "subscribe": "me/x", "id": 1 })).await;
+    live.hear().await;
+    world.ask_to_stop();
+    assert_eq!(live.close_code().await, 1001);
+    drop(live);
+    world.stop().await;
+}

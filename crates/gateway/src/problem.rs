@@ -81,18 +81,6 @@ impl Problem {
         self
     }
 
-    /// What it says, for a line of a report.
-    pub(crate) fn detail(&self) -> &str {
-        &self.detail
-    }
-
-    /// Whether another payload from the same sender could be taken.
-    pub(crate) fn is_about_the_payload(&self) -> bool {
-        let codes =
-            [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::PAYLOAD_TOO_LARGE];
-        codes.contains(&self.status)
-    }
-
     /// The document.
     pub(crate) fn document(&self) -> Value {
         json!({
@@ -134,7 +122,7 @@ impl From<StorageError> for Problem {
         match error {
             StorageError::Full => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                "store-full",
+                "storage-full",
                 "The store is full",
                 "There is no room left to keep this: try again later.",
             ),

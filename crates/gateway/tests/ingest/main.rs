@@ -1,0 +1,10 @@
+//! What devices do over plain HTTP, on the router itself, with a hub in memory.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod commands;
+mod lines;
+mod publish;
+mod store;
+mod telemetry;
+mod world;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use roost_gateway::{Gateway, Protocol, Settings};
+use roost_gateway::{Gateway, Protocol, Settings, Tls};
 use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::principal::Role;
 use roost_hub::registry::{NewDevice, NewToken};
+use roost_hub::storage::Store;
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::time::{Clock, Timestamp};
 use roost_hub::{Hub, Ports, Rng};
@@ -85,16 +86,25 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
+        Self::on(MemoryStore::store(), settings, None).await
+    }
+
+    /// A world on a store, whose doors all have TLS when there are certificates.
+    pub(crate) async fn on(store: Store, settings: Settings, tls: Option<Arc<Tls>>) -> Self {
         let ports = Ports { clock: Arc::new(RunningClock), rng: Arc::new(Counting::default()) };
-        let hub = Hub::open(MemoryStore::store(), ports, roost_hub::Settings::default()).unwrap();
+        let hub = Hub::open(store, ports, roost_hub::Settings::default()).unwrap();
         hub.ensure_admin_token(ADMIN).await.unwrap();
         let new = NewDevice { id: Some(device()), token: Some(TOKEN.to_owned()), ..NewDevice::default() };
         hub.create_device(&tenant(), new).await.unwrap();
         let router = roost_gateway::adapters::http::router(Arc::clone(&hub), &settings);
         let mut gateway = Gateway::new(Arc::clone(&hub), settings, router);
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mqtt = gateway.open(Protocol::Mqtt, free).unwrap();
-        let http = gateway.open(Protocol::Http, free).unwrap();
+        let protocols =
+            if tls.is_some() { [Protocol::Mqtts, Protocol::Https] } else { [Protocol::Mqtt, Protocol::Http] };
+        if let Some(tls) = tls {
+            gateway.set_tls(tls);
+        }
+        let [mqtt, http] = protocols.map(|protocol| gateway.open(protocol, free).unwrap());
         let (stop, stopping) = watch::channel(false);
         let mut running = JoinSet::new();
         running.spawn(gateway.run(stopping));

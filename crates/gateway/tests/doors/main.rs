@@ -3,9 +3,11 @@
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod common;
+mod durable;
 mod http;
 mod live;
 mod login;
 mod mqtt;
 mod mqtt_bad_input;
+mod tls;
 mod websocket;

@@ -1,0 +1,155 @@
+//! The doors with TLS.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use roost_gateway::{Settings, Tls};
+use roost_hub::registry::NewCredential;
+use roost_hub::storage::memory::MemoryStore;
+use roost_wire::mqtt::{Connect, Packet, Version};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::common::{PATIENCE, World, connect, device, tenant};
+
+/// An authority with a certificate of the server in a folder of its own.
+struct Authority {
+    folder: PathBuf,
+    key: KeyPair,
+    certificate: Certificate,
+    params: CertificateParams,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("roost-tls-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let authority = Self { folder, key, certificate, params };
+        authority.sign("server", "localhost");
+        std::fs::write(authority.path("ca.pem"), authority.certificate.pem()).unwrap();
+        authority
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes `{file}.pem` and `{file}.key`.
+    fn sign(&self, file: &str, common_name: &str) {
+        let mut params = CertificateParams::new(vec![common_name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let key = KeyPair::generate().unwrap();
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn open(&self) -> Arc<Tls> {
+        let authority = Some(self.path("ca.pem"));
+        Tls::open(self.path("server.pem"), self.path("server.key"), authority).unwrap()
+    }
+
+    async fn client(
+        &self,
+        address: std::net::SocketAddr,
+        shown: Option<&str>,
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let read = |path: &Path| CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect();
+        let config = match shown {
+            None => builder.with_no_client_auth(),
+            Some(name) => {
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
+                builder.with_client_auth_cert(read(&self.path(&format!("{name}.pem"))), key).unwrap()
+            }
+        };
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+async fn connack(
+    stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin),
+    connect: Connect<'static>,
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Packet::Connect(Box::new(connect)).encode(Version::V3, &mut bytes).unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = async { while answer.len() < 4 && stream.read_buf(&mut answer).await.unwrap() > 0 {} };
+    tokio::time::timeout(PATIENCE, read).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn mqtt_and_http_pass_through_tls() {
+    let authority = Authority::new("pass");
+    let world = World::on(MemoryStore::store(), Settings::default(), Some(authority.open())).await;
+    let mut client = authority.client(world.mqtt, None).await;
+    assert_eq!(connack(&mut client, connect(Version::V3)).await, b"\x20\x02\x00\x00");
+    let mut client = authority.client(world.http, None).await;
+    client.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    drop(tokio::time::timeout(PATIENCE, client.read_to_end(&mut answer)).await.unwrap());
+    assert!(answer.starts_with(b"HTTP/1.1 404 "));
+}
+
+#[tokio::test]
+async fn a_certificate_says_which_device_it_is() {
+    let authority = Authority::new("certificate");
+    authority.sign("device", "s1");
+    authority.sign("stranger", "nobody");
+    let world = World::on(MemoryStore::store(), Settings::default(), Some(authority.open())).await;
+    let new = NewCredential::X509 { common_name: None };
+    world.hub.add_credential(&tenant(), &device(), new).await.unwrap();
+    let nameless = || Connect { username: None, password: None, ..connect(Version::V3) };
+    let mut client = authority.client(world.mqtt, Some("device")).await;
+    assert_eq!(connack(&mut client, nameless()).await, b"\x20\x02\x00\x00");
+    let mut client = authority.client(world.mqtt, Some("stranger")).await;
+    assert_eq!(connack(&mut client, nameless()).await, b"\x20\x02\x00\x04");
+    let mut client = authority.client(world.mqtt, None).await;
+    assert_eq!(connack(&mut client, nameless()).await, b"\x20\x02\x00\x05");
+}
+
+#[tokio::test]
+async fn m_06_mqtt_on_the_tls_port_is_closed() {
+    let authority = Authority::new("plain");
+    let world = World::on(MemoryStore::store(), Settings::default(), Some(authority.open())).await;
+    let mut client = world.client().await;
+    client.bytes(b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x3C\x00\x01c").await;
+    let rest = client.rest().await;
+    // At most a TLS alert.
+    assert!(rest.is_empty() || rest[0] == 0x15, "{rest:x?}");
+}
+
+#[test]
+fn t_08_what_is_no_certificate_is_named() {
+    let authority = Authority::new("broken");
+    let missing = authority.path("missing.pem");
+    let error = Tls::open(missing, authority.path("server.key"), None).unwrap_err();
+    assert!(error.to_string().contains("missing.pem"), "{error}");
+    authority.sign("other", "other");
+    assert!(Tls::open(authority.path("server.pem"), authority.path("other.key"), None).is_err());
+}

@@ -31,7 +31,7 @@ fn statuses(session: &mut Session) -> Vec<String> {
             Outgoing::Publish(delivery) => {
                 Some(String::from_utf8_lossy(&delivery.message.payload).into_owned())
             }
-            Outgoing::Release(_) => None,
+            Outgoing::Release(..) => None,
         })
         .collect()
 }

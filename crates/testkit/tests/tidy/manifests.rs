@@ -12,7 +12,11 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     ("wire", &[], "base64 bytes serde serde_json sha1 thiserror"),
     ("hub", &[], "argon2 bytes hex serde serde_json sha2 subtle thiserror tokio"),
     ("store", &["hub"], "bytes crc32c redb rustix thiserror tokio tracing"),
-    ("history", &["hub"], "arrow-array arrow-buffer arrow-schema bytes parquet serde serde_json thiserror time tokio tracing"),
+    (
+        "history",
+        &["hub"],
+        "arrow-array arrow-buffer arrow-schema bytes parquet serde serde_json thiserror time tokio tracing",
+    ),
     (
         "gateway",
         &["hub", "wire"],

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use roost_hub::broker::{CloseReason, Leave, Outgoing, Session};
 use roost_hub::storage::Position;
-use roost_hub::time::Timestamp;
 use roost_wire::mqtt::{self, ConnectionError, Input, QoS, ReasonCode, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -340,7 +339,6 @@ impl Connection {
         context: &Context<'_>,
         out: &mut Vec<u8>,
     ) -> Result<bool, End> {
-        let now = self.server.hub.now();
         let mut taken = outgoing.drain(..);
         while let Some(next) = taken.next() {
             let not_before = match &next {
@@ -351,16 +349,18 @@ impl Connection {
                 self.held_back = Some(Box::new(std::iter::once(next).chain(taken).collect()));
                 return Ok(false);
             }
-            self.write_one(&next, now, out)?;
+            self.write_one(&next, out)?;
         }
         Ok(true)
     }
 
-    fn write_one(&mut self, outgoing: &Outgoing, now: Timestamp, out: &mut Vec<u8>) -> Result<(), End> {
+    fn write_one(&mut self, outgoing: &Outgoing, out: &mut Vec<u8>) -> Result<(), End> {
         match outgoing {
             Outgoing::Publish(delivery) => {
-                let principal = self.session.principal();
-                let written = mapping::write_delivery(delivery, principal, &mut self.protocol, now, out);
+                let Self { server, session, protocol, .. } = self;
+                // Read for the few messages that expire only.
+                let now = || server.hub.now();
+                let written = mapping::write_delivery(delivery, session.principal(), protocol, now, out);
                 if written.is_err() {
                     // MQTT 5.0 [MQTT-3.1.2-25]: it counts as delivered.
                     self.server.hub.counters.messages_dropped_size_total.increment();

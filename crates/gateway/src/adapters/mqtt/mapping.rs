@@ -165,7 +165,7 @@ pub(super) fn unsubscribed(filter: &str, principal: &Principal) -> Option<Subscr
     principal.full_name(filter).ok().and_then(|full| Subscribed::parse(&full).ok())
 }
 
-/// Writes a delivery as PUBLISH, its time of expiry as what is left of it at `now`.
+/// Writes a delivery as PUBLISH, its time of expiry as what is left of it.
 ///
 /// # Errors
 /// [`WriteError`]: above all, it may be larger than the client takes.
@@ -173,7 +173,7 @@ pub(super) fn write_delivery(
     delivery: &Delivery,
     principal: &Principal,
     protocol: &mut mqtt::Connection,
-    now: Timestamp,
+    now: impl Fn() -> Timestamp,
     out: &mut Vec<u8>,
 ) -> Result<(), WriteError> {
     let message = &*delivery.message;
@@ -196,7 +196,7 @@ pub(super) fn write_delivery(
     let user: Vec<(&str, &str)> = properties.user.iter().map(|(name, value)| (&**name, &**value)).collect();
     let said = &mut publish.properties;
     said.payload_format = properties.is_text.then_some(PayloadFormat::Text);
-    said.message_expiry = properties.expires_at.map(|at| remaining(at, now));
+    said.message_expiry = properties.expires_at.map(|at| remaining(at, now()));
     said.content_type = properties.content_type.as_deref();
     said.response_topic = properties.response_topic.as_deref();
     said.correlation_data = properties.correlation_data.as_deref();

@@ -195,7 +195,9 @@ impl Connection {
             let bytes = std::mem::take(&mut self.unread);
             let consumed = self.handle(&bytes, &mut buffers.output)?;
             self.keep(bytes, consumed);
-            return Ok(if consumed == 0 { Step::Idle } else { Step::Progress });
+            // A part of a packet is no reason to stop: the rest is still to be read.
+            let waits = consumed == 0 && self.marks.has(Marks::UNHANDLED);
+            return Ok(if waits { Step::Idle } else { Step::Progress });
         }
         if self.unsent.len() >= UNSENT_MAX || self.protocol.is_reading_paused() {
             // Who does not read is not read from; the socket wakes us when it takes more. Nor is who

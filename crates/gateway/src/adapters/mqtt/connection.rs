@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use roost_hub::broker::{CloseReason, Leave, Outgoing, Session};
 use roost_hub::storage::Position;
+use roost_hub::topic::Topic;
 use roost_wire::mqtt::{self, ConnectionError, Input, QoS, ReasonCode, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::mapping;
 use super::replies::{Replies, Reply, ReplyWriter};
-use super::topics::Topics;
+use super::topics::{TopicError, Topics};
 use crate::admission::Admitted;
 use crate::buffers::{self, Buffers};
 use crate::stream::Stream;
@@ -71,24 +72,40 @@ pub(crate) struct Connection {
     pub(super) stream: Stream,
     pub(super) protocol: mqtt::Connection,
     pub(super) session: Session,
-    pub(super) replies: Replies,
-    pub(super) topics: Topics,
-    /// Read and not handled: a part of a packet, or packets that wait for us.
-    unread: Vec<u8>,
-    /// Written and not taken by the socket.
-    unsent: Vec<u8>,
-    /// Taken from the session and not written: a command may not leave before it is known as sent.
-    #[expect(clippy::box_collection, reason = "most connections have none, and each byte counts")]
-    held_back: Option<Box<VecDeque<Outgoing>>>,
+    /// What an idle connection does without.
+    pending: Option<Box<Pending>>,
     timer: Option<TimerKey>,
-    /// When the wheel wakes us next.
-    woken_at: Duration,
+    /// When the wheel wakes us next, in milliseconds.
+    woken_at: u64,
     /// The position for which we are on the list of those who wait.
     awaited: Position,
     /// As far as the log was durable when we looked last.
     pub(super) durable: Position,
     marks: Marks,
     pub(super) pings: u16,
+}
+
+/// What is in flight; kept apart, since most connections are idle most of the time.
+#[derive(Debug, Default)]
+struct Pending {
+    replies: Replies,
+    topics: Topics,
+    /// Read and not handled: a part of a packet, or packets that wait for us.
+    unread: Vec<u8>,
+    /// Written and not taken by the socket.
+    unsent: Vec<u8>,
+    /// Taken from the session and not written: a command may not leave before it is known as sent.
+    held_back: VecDeque<Outgoing>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+            && self.topics.is_empty()
+            && self.unread.is_empty()
+            && self.unsent.is_empty()
+            && self.held_back.is_empty()
+    }
 }
 
 /// The yes-or-no facts of a connection.
@@ -125,18 +142,15 @@ impl Connection {
         if !unread.is_empty() {
             marks.set(Marks::UNHANDLED);
         }
+        let pending = (!unread.is_empty()).then(|| Box::new(Pending { unread, ..Pending::default() }));
         Self {
             server,
             stream,
             protocol,
             session,
-            replies: Replies::default(),
-            topics: Topics::default(),
-            unread,
-            unsent: Vec::new(),
-            held_back: None,
+            pending,
             timer: None,
-            woken_at: Duration::ZERO,
+            woken_at: 0,
             awaited: Position(0),
             durable: Position(0),
             marks,
@@ -149,13 +163,27 @@ impl Connection {
         buffers::with(|buffers| {
             let ended = self.keep_time(context).and_then(|()| self.serve(context, buffers));
             match ended {
-                Ok(()) => Poll::Pending,
+                Ok(()) => {
+                    if self.pending.as_ref().is_some_and(|pending| pending.is_empty()) {
+                        self.pending = None;
+                    }
+                    Poll::Pending
+                }
                 Err(end) => {
-                    self.unsent.append(&mut buffers.output);
+                    self.pending().unsent.append(&mut buffers.output);
                     Poll::Ready(end)
                 }
             }
         })
+    }
+
+    fn pending(&mut self) -> &mut Pending {
+        self.pending.get_or_insert_default()
+    }
+
+    /// How many bytes wait for the socket to take them.
+    fn unsent_length(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.unsent.len())
     }
 
     fn serve(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Result<(), End> {
@@ -179,27 +207,27 @@ impl Connection {
     fn keep_time(&mut self, context: &Context<'_>) -> Result<(), End> {
         let timers = &self.server.timers;
         let now = timers.now();
-        if self.timer.is_some() && now < self.woken_at {
+        if self.timer.is_some() && now < Duration::from_millis(self.woken_at) {
             return Ok(());
         }
         self.pings = 0;
         self.protocol.handle_timeout(now)?;
         let key = *self.timer.get_or_insert_with(|| timers.register(context.waker().clone()));
         let next = self.protocol.next_timeout().unwrap_or(Duration::MAX);
-        self.woken_at = timers.schedule(key, next);
+        self.woken_at = u64::try_from(timers.schedule(key, next).as_millis()).unwrap_or(u64::MAX);
         Ok(())
     }
 
     fn read(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Result<Step, End> {
         if self.marks.has(Marks::UNHANDLED) {
-            let bytes = std::mem::take(&mut self.unread);
+            let bytes = std::mem::take(&mut self.pending().unread);
             let consumed = self.handle(&bytes, &mut buffers.output)?;
             self.keep(bytes, consumed);
             // A part of a packet is no reason to stop: the rest is still to be read.
             let waits = consumed == 0 && self.marks.has(Marks::UNHANDLED);
             return Ok(if waits { Step::Idle } else { Step::Progress });
         }
-        if self.unsent.len() >= UNSENT_MAX || self.protocol.is_reading_paused() {
+        if self.unsent_length() >= UNSENT_MAX || self.protocol.is_reading_paused() {
             // Who does not read is not read from; the socket wakes us when it takes more. Nor is who
             // waits for our answers; a commit wakes us then.
             return Ok(Step::Idle);
@@ -215,14 +243,19 @@ impl Connection {
         if bytes.is_empty() {
             return Err(End::Lost);
         }
-        if self.unread.is_empty() {
-            let consumed = self.handle(bytes, output)?;
-            self.unread.extend_from_slice(bytes.get(consumed..).unwrap_or_default());
-        } else {
-            let mut joined = std::mem::take(&mut self.unread);
-            joined.extend_from_slice(bytes);
-            let consumed = self.handle(&joined, output)?;
-            self.keep(joined, consumed);
+        let begun = self.pending.as_mut().map(|pending| std::mem::take(&mut pending.unread));
+        match begun.filter(|begun| !begun.is_empty()) {
+            None => {
+                let consumed = self.handle(bytes, output)?;
+                if let Some(rest) = bytes.get(consumed..).filter(|rest| !rest.is_empty()) {
+                    self.pending().unread.extend_from_slice(rest);
+                }
+            }
+            Some(mut joined) => {
+                joined.extend_from_slice(bytes);
+                let consumed = self.handle(&joined, output)?;
+                self.keep(joined, consumed);
+            }
         }
         Ok(Step::Progress)
     }
@@ -230,7 +263,7 @@ impl Connection {
     fn keep(&mut self, mut bytes: Vec<u8>, consumed: usize) {
         if consumed < bytes.len() {
             bytes.drain(..consumed);
-            self.unread = bytes;
+            self.pending().unread = bytes;
         }
     }
 
@@ -261,21 +294,30 @@ impl Connection {
     /// Owes an answer from `position` on.
     pub(super) fn reply(&mut self, reply: Reply, position: Position, out: &mut Vec<u8>) -> Result<(), End> {
         let mut writer = ReplyWriter { protocol: &mut self.protocol, out };
-        Ok(self.replies.owe(reply, position, self.durable, &mut writer)?)
+        let replies = &mut self.pending.get_or_insert_default().replies;
+        Ok(replies.owe(reply, position, self.durable, &mut writer)?)
+    }
+
+    /// The topic that the client means.
+    pub(super) fn topic(&mut self, said: &str) -> Result<Topic, TopicError> {
+        self.pending.get_or_insert_default().topics.find(said, self.session.principal())
+    }
+
+    fn next_reply(&self) -> Option<Position> {
+        self.pending.as_ref().and_then(|pending| pending.replies.next())
     }
 
     fn release_replies(&mut self, context: &Context<'_>, out: &mut Vec<u8>) -> Result<Step, End> {
-        let Some(first) = self.replies.next() else { return Ok(Step::Idle) };
+        let Some(first) = self.next_reply() else { return Ok(Step::Idle) };
         if !self.is_durable(first, context)? {
             return Ok(Step::Idle);
         }
         let mut writer = ReplyWriter { protocol: &mut self.protocol, out };
-        self.replies.release(self.durable, &mut writer)?;
-        match self.replies.next() {
+        self.pending.get_or_insert_default().replies.release(self.durable, &mut writer)?;
+        if let Some(next) = self.next_reply() {
             // Asks to be woken for the next one.
-            Some(next) => self.is_durable(next, context)?,
-            None => false,
-        };
+            self.is_durable(next, context)?;
+        }
         Ok(Step::Progress)
     }
 
@@ -307,8 +349,10 @@ impl Connection {
     /// Takes what the session has for the client, as far as the client keeps up.
     fn deliver(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Result<Step, End> {
         let Buffers { output, outgoing, .. } = buffers;
-        if let Some(held_back) = self.held_back.take() {
-            outgoing.extend(*held_back);
+        if let Some(pending) = &mut self.pending
+            && !pending.held_back.is_empty()
+        {
+            outgoing.extend(pending.held_back.drain(..));
             if !self.write_outgoing(outgoing, context, output)? {
                 return Ok(Step::Idle);
             }
@@ -320,7 +364,7 @@ impl Connection {
         if let Some(reason) = self.session.closing() {
             return Err(End::Closed(reason));
         }
-        if !self.unsent.is_empty() {
+        if self.unsent_length() > 0 {
             return Ok(Step::Idle);
         }
         if !self.marks.has(Marks::YIELDED) {
@@ -348,7 +392,7 @@ impl Connection {
                 Outgoing::Release(_, not_before) => *not_before,
             };
             if out.len() >= UNSENT_MAX || !self.is_durable(not_before, context)? {
-                self.held_back = Some(Box::new(std::iter::once(next).chain(taken).collect()));
+                self.pending().held_back = std::iter::once(next).chain(taken).collect();
                 return Ok(false);
             }
             self.write_one(&next, out)?;
@@ -381,26 +425,28 @@ impl Connection {
     }
 
     fn write_unsent(&mut self, context: &mut Context<'_>) -> Result<(), End> {
-        if self.unsent.is_empty() {
+        if self.unsent_length() == 0 {
             return Ok(());
         }
-        let mut unsent = std::mem::take(&mut self.unsent);
+        let mut unsent = std::mem::take(&mut self.pending().unsent);
         let written = self.write_some(context, &unsent)?;
         if written < unsent.len() {
             unsent.drain(..written);
-            self.unsent = unsent;
+            self.pending().unsent = unsent;
         }
         Ok(())
     }
 
     /// Writes what a turn gave; keeps what the socket does not take.
     fn write(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), End> {
-        if !self.unsent.is_empty() {
-            self.unsent.append(out);
+        if self.unsent_length() > 0 {
+            self.pending().unsent.append(out);
             return Ok(());
         }
         let written = self.write_some(context, out)?;
-        self.unsent.extend_from_slice(out.get(written..).unwrap_or_default());
+        if let Some(rest) = out.get(written..).filter(|rest| !rest.is_empty()) {
+            self.pending().unsent.extend_from_slice(rest);
+        }
         out.clear();
         Ok(())
     }
@@ -425,7 +471,7 @@ impl Connection {
         if let Some(timer) = self.timer {
             self.server.timers.remove(timer);
         }
-        let mut last = std::mem::take(&mut self.unsent);
+        let mut last = self.pending.take().map(|pending| pending.unsent).unwrap_or_default();
         let (how, expiry, said) = match end {
             End::Left { how, expiry } => (how, expiry, None),
             End::Lost => (Leave::Lost, None, None),

@@ -95,7 +95,7 @@ impl Connection {
         topic: &SaidTopic<'_>,
         time: Timestamp,
     ) -> Result<roost_hub::broker::Published, Refusal> {
-        let topic = self.topics.find(topic, self.session.principal()).map_err(|error| match error {
+        let topic = self.topic(topic).map_err(|error| match error {
             TopicError::NotADevice => {
                 Refusal::new(ReasonCode::NotAuthorized, "only a device has topics under `me`")
             }

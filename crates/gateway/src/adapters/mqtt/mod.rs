@@ -116,6 +116,6 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_a_small_future() {
-        assert!(size_of::<Serving>() < 600, "{}", size_of::<Serving>());
+        assert!(size_of::<Serving>() <= 280, "{}", size_of::<Serving>());
     }
 }

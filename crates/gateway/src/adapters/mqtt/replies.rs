@@ -28,8 +28,7 @@ pub(super) enum Reply {
 pub(super) struct Replies {
     queue: VecDeque<(Position, Reply)>,
     /// QoS 2 messages of this connection between PUBREC and PUBCOMP.
-    #[expect(clippy::box_collection, reason = "most connections have none, and each byte counts")]
-    held: Option<Box<BTreeSet<NonZeroU16>>>,
+    held: BTreeSet<NonZeroU16>,
 }
 
 impl Replies {
@@ -61,6 +60,11 @@ impl Replies {
             self.queue = VecDeque::new();
         }
         Ok(())
+    }
+
+    /// Whether nothing is owed, and no QoS 2 message is half-way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.held.is_empty()
     }
 
     /// What the first answer waits for.
@@ -100,16 +104,11 @@ impl Replies {
 
     /// Whether PUBREC is said for the first time.
     fn hold(&mut self, id: NonZeroU16) -> bool {
-        self.held.get_or_insert_default().insert(id)
+        self.held.insert(id)
     }
 
     fn let_go(&mut self, id: NonZeroU16) {
-        if let Some(held) = &mut self.held {
-            held.remove(&id);
-            if held.is_empty() {
-                self.held = None;
-            }
-        }
+        self.held.remove(&id);
     }
 }
 

@@ -31,6 +31,11 @@ pub(super) enum TopicError {
 }
 
 impl Topics {
+    /// Whether the client published nothing yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// The topic that `text` names.
     pub(super) fn find(&mut self, text: &str, principal: &Principal) -> Result<Topic, TopicError> {
         let is_meant = |known: &&Known| known.said.as_deref().unwrap_or(known.topic.as_str()) == text;

@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,6 +17,9 @@ use crate::storage::{Key, StorageError, Store, ViewChange};
 use crate::time::Timestamp;
 
 const SHARDS: usize = 64;
+/// How far times of arrival may run ahead of the clock; a device that sends more than a thousand
+/// messages a second for so long overwrites some.
+const ARRIVAL_AHEAD_MAX: Duration = Duration::from_secs(600);
 
 /// The newest reading of each key of one device.
 pub type Latest = BTreeMap<Arc<str>, Reading>;
@@ -23,6 +27,8 @@ pub type Latest = BTreeMap<Arc<str>, Reading>;
 #[derive(Debug, Default)]
 struct DeviceLatest {
     values: Vec<Reading>,
+    /// The newest time of arrival that was given to readings without a time of their own.
+    last_arrival: Timestamp,
     /// Whether the table's entry was looked at; after a restart the log is replayed before that.
     is_loaded: bool,
     is_dirty: bool,
@@ -73,6 +79,20 @@ impl DeviceLatest {
         }
     }
 
+    /// Readings that came without a time of their own within one millisecond are given times one
+    /// millisecond apart: as points of a series, they would take each other's place.
+    fn set_arrivals(&mut self, readings: &mut [Reading], arrival: Timestamp) {
+        if !readings.iter().any(|reading| reading.ts == arrival) {
+            return;
+        }
+        let next = Timestamp(self.last_arrival.0.saturating_add(1));
+        let is_ahead = next > arrival && next < arrival.after(ARRIVAL_AHEAD_MAX);
+        self.last_arrival = if is_ahead { next } else { arrival };
+        for reading in readings.iter_mut().filter(|reading| reading.ts == arrival) {
+            reading.ts = self.last_arrival;
+        }
+    }
+
     fn load(&mut self, store: &Store, tenant: &TenantId, device: &DeviceId) -> Result<(), StorageError> {
         if self.is_loaded {
             return Ok(());
@@ -87,6 +107,7 @@ impl DeviceLatest {
                 }
             }
         }
+        self.last_arrival = self.values.iter().map(|reading| reading.ts).max().unwrap_or_default();
         self.is_loaded = true;
         Ok(())
     }
@@ -114,15 +135,17 @@ impl LatestValues {
         }
     }
 
-    /// Before readings are taken: may the device have these keys, and does a key change from
-    /// numbers to text (which is kept, and marked)?
+    /// Before readings are taken: may the device have these keys (at most so many), does a key change
+    /// from numbers to text (which is kept, and marked), and do those that are timed by their
+    /// arrival have times of their own?
     pub(crate) fn prepare(
         &self,
         store: &Store,
         tenant: &TenantId,
         telemetry: &mut Telemetry,
-        keys_max: usize,
+        limits: (usize, Timestamp),
     ) -> Result<(), PublishError> {
+        let (keys_max, arrival) = limits;
         let name = (tenant.clone(), telemetry.device.clone());
         let mut shard = self.shard(&name);
         let known = shard.entry(name).or_default();
@@ -145,6 +168,7 @@ impl LatestValues {
         if new > 0 && known.values.len() + new > keys_max {
             return Err(PublishError::QuotaExceeded("the device has as many telemetry keys as it may"));
         }
+        known.set_arrivals(&mut telemetry.readings, arrival);
         Ok(())
     }
 
@@ -161,7 +185,7 @@ impl LatestValues {
     pub(crate) fn forget(&self, tenant: &TenantId, device: &DeviceId) {
         let name = (tenant.clone(), device.clone());
         // Dirty and empty: the next checkpoint removes the saved entry.
-        let empty = DeviceLatest { values: Vec::new(), is_loaded: true, is_dirty: true };
+        let empty = DeviceLatest { is_loaded: true, is_dirty: true, ..DeviceLatest::default() };
         self.shard(&name).insert(name, empty);
     }
 

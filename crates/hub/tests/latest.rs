@@ -46,7 +46,7 @@ fn j_20_an_old_reading_does_not_replace_a_newer_one_and_of_two_at_one_time_the_l
     send(hub, &device, &[("t", 0, number(1))]).unwrap();
     send(hub, &device, &[("t", -3_600_000, number(2))]).unwrap();
     assert_eq!(latest(hub, "t"), Some((number(1), Quality::Good)));
-    send(hub, &device, &[("t", 0, number(3)), ("t", 0, number(4))]).unwrap();
+    send(hub, &device, &[("t", 5, number(3)), ("t", 5, number(4))]).unwrap();
     assert_eq!(latest(hub, "t"), Some((number(4), Quality::Good)));
 }
 
@@ -99,4 +99,23 @@ fn the_latest_values_are_there_after_a_restart_with_and_without_a_checkpoint() {
     for key in ["a", "b"] {
         assert!(latest(world.hub(), key).is_some(), "{key}");
     }
+}
+
+#[test]
+fn readings_that_arrive_in_one_millisecond_keep_a_time_each() {
+    let world = World::new();
+    let device = world.create_device("d1");
+    let tenant = TenantId::parse("default").unwrap();
+    let id = DeviceId::parse("d1").unwrap();
+    let mut times = Vec::new();
+    for value in 0..50 {
+        send(world.hub(), &device, &[("t", 0, number(value)), ("u", 0, number(value))]).unwrap();
+        let latest = world.hub().latest(&tenant, &id).unwrap();
+        assert_eq!(latest["t"].ts, latest["u"].ts, "what came together stays together");
+        times.push(latest["t"].ts);
+    }
+    assert!(times.is_sorted_by(|one, next| one < next));
+    let world = world.restarted();
+    send(world.hub(), &device, &[("t", 0, number(50))]).unwrap();
+    assert!(world.hub().latest(&tenant, &id).unwrap()["t"].ts > times[49]);
 }

@@ -71,7 +71,7 @@ impl Hub {
                 let Some(telemetry) = &mut message.telemetry else {
                     return Err(PublishError::PayloadInvalid("the payload holds no readings".to_owned()));
                 };
-                self.latest.prepare(&self.store, tenant, telemetry, self.settings.keys_max)?;
+                self.latest.prepare(&self.store, tenant, telemetry, (self.settings.keys_max, now))?;
                 Ok(None)
             }
             DeviceTopic::Reported => self

@@ -133,6 +133,10 @@ impl Session {
                 if facts.subscriptions.len() >= most {
                     return Err(SubscribeError::QuotaExceeded(most));
                 }
+                if facts.subscriptions.is_empty() {
+                    // Most sessions have one; a million idle ones must fit.
+                    facts.subscriptions.reserve_exact(1);
+                }
                 facts.subscriptions.insert(place, (subscribed.clone(), options));
                 Ok(Known::New)
             }

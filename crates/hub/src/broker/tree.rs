@@ -178,6 +178,9 @@ impl Subscribers {
             self.count_persistent();
             return;
         }
+        if members.is_empty() {
+            members.reserve_exact(1);
+        }
         members.push(subscriber);
         self.persistent = before + usize::from(counted);
     }

@@ -85,7 +85,7 @@ impl Hub {
         let mut durable = durability.position();
         loop {
             let next = self.deliver_deferred(durable);
-            let wanted = next.unwrap_or(Position(durable.0 + 1));
+            let wanted = next.unwrap_or(Position(durable.0.saturating_add(1)));
             match durability.reached(wanted).await {
                 Ok(position) => durable = position,
                 Err(_broken) => return,

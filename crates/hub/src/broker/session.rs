@@ -1,6 +1,5 @@
 //! A session as its connection sees it: publish, subscribe, and take what is to be sent.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -328,15 +327,10 @@ impl Session {
         if self.connection != self.shared.connection() {
             return;
         }
-        let mut taken = VecDeque::new();
-        {
+        let taken: Vec<Queued> = {
             let mut outbox = self.shared.outbox();
-            while taken.len() < count
-                && let Some(queued) = outbox.next()
-            {
-                taken.push_back(queued);
-            }
-        }
+            std::iter::from_fn(|| outbox.next()).take(count).collect()
+        };
         for queued in taken {
             self.send(queued, out);
         }
@@ -351,9 +345,8 @@ impl Session {
             return;
         }
         let message = queued.message.clone().or_else(|| self.hub.read_message(queued.position));
-        let now = self.hub.now();
         let wanted = message.filter(|message| {
-            let expired = message.expires_at().is_some_and(|time| time <= now);
+            let expired = message.expires_at().is_some_and(|time| time <= self.hub.now());
             if expired {
                 self.hub.counters.messages_expired_total.increment();
             }

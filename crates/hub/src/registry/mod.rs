@@ -29,9 +29,10 @@ mod user;
 mod web_session;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::id::TenantId;
+use crate::id::{TenantId, TokenId};
+use crate::principal::Principal;
 
 pub use authenticate::{AuthenticateError, PasswordCheck, Presented};
 pub use create_device::{CreateDeviceError, NewDevice};
@@ -61,6 +62,8 @@ use tenant_state::TenantState;
 pub struct Registry {
     tenants: Mutex<HashMap<TenantId, Arc<TenantState>>>,
     passwords: Passwords,
+    /// Who has a connection with an API token: many connections of one application share it.
+    applications: Mutex<HashMap<(TenantId, TokenId), Weak<Principal>>>,
     set_up: Mutex<SetUp>,
     /// Failed log-ins, by identity and by address.
     pub throttle: Throttle,

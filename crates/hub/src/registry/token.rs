@@ -1,6 +1,6 @@
 //! API tokens: how applications log in.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,12 @@ use crate::time::Timestamp;
 
 use super::authenticate::AuthenticateError;
 use super::device::NAME_LENGTH_MAX;
-use super::fact;
 use super::secret::{Holder, Secret, SecretHash, SecretOwner, check_given};
 use super::tenant::default_tenant;
+use super::{fact, lock};
+
+/// How many shared principals are known before those without a connection are forgotten.
+const APPLICATIONS_MAX: usize = 1_024;
 
 /// The most API tokens of a tenant.
 const TOKENS_MAX: usize = 1_000;
@@ -263,8 +266,18 @@ impl Hub {
         if self.tenant_state(tenant)?.is_none() {
             return Err(AuthenticateError::Unknown);
         }
+        let is_same = |known: &Arc<Principal>| {
+            known.expires_at() == record.expires_at
+                && matches!(&known.actor, Actor::Application { name, role, operator, .. }
+                    if *name == record.name && *role == record.role && *operator == record.operator)
+        };
+        let mut applications = lock(&self.registry.applications);
+        let key = (tenant.clone(), token.clone());
+        if let Some(known) = applications.get(&key).and_then(Weak::upgrade).filter(is_same) {
+            return Ok(known);
+        }
         let id = CredentialId::parse(token.as_str()).map_err(|_invalid| AuthenticateError::Unknown)?;
-        Ok(Arc::new(Principal {
+        let principal = Arc::new(Principal {
             tenant: tenant.clone(),
             credential: Some(CredentialRef { id, expires_at: record.expires_at }),
             actor: Actor::Application {
@@ -273,6 +286,11 @@ impl Hub {
                 role: record.role,
                 operator: record.operator,
             },
-        }))
+        });
+        if applications.len() >= APPLICATIONS_MAX {
+            applications.retain(|_, known| known.strong_count() > 0);
+        }
+        applications.insert(key, Arc::downgrade(&principal));
+        Ok(principal)
     }
 }

@@ -282,12 +282,12 @@ fn m_67_a_reader_that_stops_loses_qos_0_and_holds_back_nobody() {
     world.subscribe(&mut slow, "a", QoS::AtMostOnce);
     let mut one = world.connect("one", options());
     let text = "x".repeat(1024);
-    for _ in 0..2000 {
+    for _ in 0..1000 {
         one.publish(message("a", &text), None).unwrap();
     }
-    let got = payloads(&mut slow).len() + payloads(&mut slow).len();
-    assert!((900..=1025).contains(&got), "{got}");
-    assert!(world.hub().counters.messages_dropped_slow_total.value() >= 900);
+    let got = payloads(&mut slow).len();
+    assert!((100..=257).contains(&got), "{got}");
+    assert!(world.hub().counters.messages_dropped_slow_total.value() >= 700);
 }
 
 #[test]

@@ -13,8 +13,7 @@ use crate::message::{Message, QoS};
 use crate::storage::Position;
 
 /// How many payload bytes of QoS 0 may wait for one reader; what is more is dropped and counted.
-/// A burst from a few thousand publishers that all had their turn before the reader must fit.
-pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 /// How many QoS 1 and 2 messages a persistent session keeps in memory; of the others it knows the
 /// place in the log.
 pub(crate) const RESIDENT_MESSAGES_MAX: usize = 256;

@@ -1,7 +1,6 @@
 //! MQTT between log-in and good-bye.
 
 use std::num::NonZeroU16;
-use std::time::Duration;
 
 use roost_gateway::Settings;
 use roost_hub::mailbox::{CommandState, NewCommand};

@@ -15,7 +15,7 @@ export NO_UPDATE_NOTIFIER := 1
 STEP := @.ci/step
 
 .NOTPARALLEL:
-.PHONY: run test check web bench fuzz clean help tools fmt lint alone units web-test fuzz-replay bench-test e2e browser
+.PHONY: run test check web bench fuzz clean help tools fmt lint alone units web-test fuzz-replay bench-test e2e conformance browser
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s%s\n", $$1, $$2 }'
@@ -83,7 +83,12 @@ bench-test: ## the benchmark's own tests and lints
 	$(STEP) "benchmark: tests" cargo test $(BENCH)
 
 e2e: ## stories with mosquitto's clients, paho, mqtt.js and curl against a debug binary
-	$(STEP) "stories with real clients" $(VENV)/bin/python -m pytest e2e --roost $(abspath $(TARGET))/debug/roost $(ARGS)
+	$(STEP) "stories with real clients" $(VENV)/bin/python -m pytest e2e --conformance check \
+		--roost $(abspath $(TARGET))/debug/roost $(ARGS)
+
+conformance: ## write docs/mqtt-conformance.md from the tests that prove a statement
+	$(STEP) "conformance" $(VENV)/bin/python -m pytest e2e -m statement --conformance write \
+		--roost $(abspath $(TARGET))/debug/roost
 
 browser: ## the dashboard's browser tests against a debug binary
 	$(STEP) "browser tests" $(VENV)/bin/python e2e/browser.py $(abspath $(TARGET))/debug/roost

@@ -4,6 +4,7 @@ import pytest
 
 from roost import Roost
 
+pytest_plugins = ["conformance.plugin"]
 BUILT = Path(__file__).parent.parent / "target/debug/roost"
 
 

@@ -6,6 +6,7 @@ import os
 import pytest
 from paho.mqtt.packettypes import PacketTypes as Kind
 
+from conformance.statement import proves
 from raw_mqtt import PING, V5, VERSIONS, Raw, connect, name, server, subscribe
 
 __all__ = ["name", "server"]
@@ -78,7 +79,7 @@ def websocket(server):
         client.drop()
 
 
-@VERSIONS
+@proves(v3=[], v5=["MQTT-6.0.0-3", "MQTT-6.0.0-4"])
 def test_the_subprotocol_is_mqtt(websocket, version):
     client = websocket(version, protocol="other, mqtt")
     assert client.answer.startswith(b"HTTP/1.1 101")
@@ -87,7 +88,7 @@ def test_the_subprotocol_is_mqtt(websocket, version):
     client.ping()
 
 
-@VERSIONS
+@proves(v3=[], v5=["MQTT-6.0.0-1", "MQTT-6.0.0-2"])
 def test_packets_and_frames_need_not_meet(websocket, name, version):
     client = websocket(version)
     said = connect(version) + subscribe(version, [(name, 1)], 1) + PING + PING
@@ -104,7 +105,7 @@ def test_packets_and_frames_need_not_meet(websocket, name, version):
     assert (WS_PONG, b"between") in client.frames
 
 
-@VERSIONS
+@proves(v3=[], v5=["MQTT-6.0.0-2"])
 def test_several_packets_in_one_frame_are_all_done(websocket, name, version):
     client = websocket(version)
     client.frame(connect(version) + subscribe(version, [(name, 1)], 1) + PING)
@@ -113,7 +114,7 @@ def test_several_packets_in_one_frame_are_all_done(websocket, name, version):
     client.take(Kind.PINGRESP)
 
 
-@VERSIONS
+@proves(v3=[], v5=["MQTT-6.0.0-1"])
 def test_a_text_frame_closes(websocket, version):
     client = websocket(version)
     client.login()

@@ -38,15 +38,21 @@ def name(request):
 @pytest.fixture
 def raw(server):
     """Makes connections to the server that are closed when the test ends: `raw(V5, "id", ...)`."""
+    yield from connections(server)
+
+
+def connections(server, version=V5, source=None):
+    """What the fixture `raw` does; the version is the one meant where none is said."""
     made = []
+    said = version
 
-    def make(version=V5, client_id="", **more):
-        made.append(Raw(server.door("mqtt"), version))
-        made[-1].login(client_id, **more)
-        assert made[-1].connack.reason == 0, made[-1].connack
-        return made[-1]
+    def make(version=said, client_id="", **more):
+        client = make.unconnected(version)
+        client.login(client_id, **more)
+        assert client.connack.reason == 0, client.connack
+        return client
 
-    make.unconnected = lambda version=V5: made.append(Raw(server.door("mqtt"), version)) or made[-1]
+    make.unconnected = lambda version=said: made.append(Raw(server.door("mqtt"), version, source)) or made[-1]
     yield make
     for client in made:
         client.drop()
@@ -54,7 +60,7 @@ def raw(server):
 
 @dataclass
 class Packet:
-    """What the server sent. `codes` are those of SUBACK and UNSUBACK."""
+    """What the server sent, and its bytes. `codes` are those of SUBACK and UNSUBACK."""
 
     kind: int
     flags: int
@@ -65,6 +71,7 @@ class Packet:
     codes: tuple = ()
     session_present: bool = False
     properties: dict = field(default_factory=dict)
+    wire: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def qos(self):
@@ -174,10 +181,10 @@ PING = packet(Kind.PINGREQ, 0, b"")
 class Raw:
     """A connection. Unless `acknowledges` is cleared, messages are acknowledged as they are read."""
 
-    def __init__(self, door, version):
+    def __init__(self, door, version, source=None):
         self.version, self.acknowledges, self.connack = version, True, None
         self._unread, self._passed_over, self._last_id = b"", [], 0
-        self.socket = socket.create_connection(door, timeout=WAIT)
+        self.socket = socket.create_connection(door, timeout=WAIT, source_address=source and (source, 0))
 
     def login(self, client_id="", **more):
         self.send(connect(self.version, client_id, **more))
@@ -199,13 +206,15 @@ class Raw:
         """The next packet. EOFError at the end of the connection."""
         if self._passed_over:
             return self._passed_over.pop(0)
-        first, length, shift = self._read(1)[0], 0, 0
+        head, length, shift = self._read(1), 0, 0
         while True:
-            byte = self._read(1)[0]
-            length, shift = length | (byte & 127) << shift, shift + 7
-            if byte < 128:
+            head += self._read(1)
+            length, shift = length | (head[-1] & 127) << shift, shift + 7
+            if head[-1] < 128:
                 break
-        found = self._parse(first >> 4, first & 15, self._read(length))
+        body = self._read(length)
+        found = self._parse(head[0] >> 4, head[0] & 15, body)
+        found.wire = head + body
         if self.acknowledges:
             if found.kind == Kind.PUBLISH and found.qos:
                 self.send(ack(Kind.PUBACK if found.qos == 1 else Kind.PUBREC, found.packet_id))

@@ -320,6 +320,19 @@ class Raw:
         except (EOFError, ConnectionResetError, BrokenPipeError):
             return reason
 
+    def exactly(self, count):
+        """The next bytes as they came."""
+        return self._read(count)
+
+    def rest(self):
+        """The bytes up to the end of the connection, which must come."""
+        found = b""
+        try:
+            while True:
+                found += self._read(1)
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            return found
+
     def leave(self, reason=0, **properties):
         """DISCONNECT, and waits for the server to close."""
         self.send(disconnect(self.version, reason, **properties))

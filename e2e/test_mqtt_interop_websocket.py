@@ -18,7 +18,7 @@ class WebSocket(Raw):
 
     def __init__(self, door, version, protocol="mqtt"):
         super().__init__(door, version)
-        self.frames = []
+        self.frames, self.opcodes = [], set()
         key = base64.b64encode(os.urandom(16)).decode()
         asked = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
         self.socket.sendall((
@@ -56,6 +56,7 @@ class WebSocket(Raw):
             if size >= 126:
                 size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
             data, opcode = self._exactly(size), first & 15
+            self.opcodes.add(opcode)
             if opcode in (0, BINARY):
                 self._unread += data
             else:

@@ -1,6 +1,9 @@
 //! The broker by its public verbs: who gets what, and what is still there after a restart.
 
 use std::num::NonZeroU16;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use roost_hub::broker::{
@@ -187,6 +190,36 @@ fn a_resent_qos_2_message_is_not_delivered_twice_even_across_a_restart() {
     writer.publish(with_qos(message("a", "y"), QoS::ExactlyOnce), id).unwrap();
     world.deliver_deferred();
     assert_eq!(payloads(&mut reader), ["y"], "a free packet id is a new message");
+}
+
+#[test]
+fn a_qos_2_message_that_is_durable_at_once_does_not_wait_for_the_next() {
+    let world = World::new();
+    let mut reader = world.connect("reader", options());
+    world.subscribe(&mut reader, "a", QoS::AtMostOnce);
+    let mut writer = world.connect("writer", options().expiry(WEEK));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            // Always awake, so that it looks between any two steps of a publish.
+            let mut deferred = pin!(world.hub().run_deferred());
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(deferred.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+        });
+        let mut arrives = || {
+            (0..200_000).any(|_| {
+                std::thread::yield_now();
+                payloads(&mut reader) == ["x"]
+            })
+        };
+        let lost = (1..=600).find(|id| {
+            writer.publish(with_qos(message("a", "x"), QoS::ExactlyOnce), NonZeroU16::new(*id)).unwrap();
+            !arrives()
+        });
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(lost, None);
+    });
 }
 
 #[test]

@@ -205,16 +205,20 @@ impl Hub {
         }
         let recipients: Vec<Recipient> =
             targets.iter().filter(|target| target.is_persistent()).map(recipient_of).collect();
+        // Held while appending, so that whoever sends on what became durable finds it here, in the
+        // order of the log.
+        let deferred = (message.qos == QoS::ExactlyOnce).then(|| lock(&self.broker.deferred));
         let position = self.append_message(tenant, message, &recipients, durable.exactly_once())?;
         self.retain_routed(tenant, message, Some(position));
         for target in targets.iter_mut().filter(|target| target.is_persistent()) {
             target.queued.position = position;
         }
-        if message.qos == QoS::ExactlyOnce {
-            lock(&self.broker.deferred).push_back(Deferred { position, targets });
-        } else {
-            self.deliver(targets, wakes);
-            self.finish(position);
+        match deferred {
+            Some(mut waiting) => waiting.push_back(Deferred { position, targets }),
+            None => {
+                self.deliver(targets, wakes);
+                self.finish(position);
+            }
         }
         Ok(Published { position: Some(position), is_routed })
     }

@@ -9,6 +9,7 @@ mod durable;
 pub mod http;
 mod listener;
 mod problem;
+mod reactor;
 mod settings;
 mod shared;
 mod stream;

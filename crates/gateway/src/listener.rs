@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::adapters::mqtt::{self, Peer};
 use crate::admission::{Admitted, admit};
 use crate::http::{self, HttpDoor};
+use crate::reactor::{Reactor, Reactors};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -56,13 +57,20 @@ pub struct Gateway {
     tls: Option<Arc<Tls>>,
     router: axum::Router,
     doors: Vec<(Protocol, TcpListener)>,
+    reactors: Vec<Reactor>,
 }
 
 impl Gateway {
     /// A gateway without doors; `router` answers what HTTP asks for.
     #[must_use]
     pub fn new(hub: Arc<Hub>, settings: Settings, router: axum::Router) -> Self {
-        Self { shared: Shared::new(hub, settings), tls: None, router, doors: Vec::new() }
+        Self {
+            shared: Shared::new(hub, settings),
+            tls: None,
+            router,
+            doors: Vec::new(),
+            reactors: Vec::new(),
+        }
     }
 
     /// The certificates of the doors that are opened from now on.
@@ -79,10 +87,25 @@ impl Gateway {
         if matches!(protocol, Protocol::Mqtts | Protocol::Https) && self.tls.is_none() {
             return Err(ListenError::NoCertificate(protocol));
         }
+        if protocol == Protocol::Mqtt {
+            self.open_reactors().map_err(|error| ListenError::Address(address, error))?;
+        }
         let opened = listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (local, listener) = opened.map_err(|error| ListenError::Address(address, error))?;
         self.doors.push((protocol, listener));
         Ok(local)
+    }
+
+    /// One reactor for each thread of the runtime.
+    fn open_reactors(&mut self) -> io::Result<()> {
+        if self.shared.reactors.get().is_some() {
+            return Ok(());
+        }
+        let count = tokio::runtime::Handle::current().metrics().num_workers();
+        let (entrances, reactors) = Reactors::open(count, &self.shared)?;
+        self.reactors = reactors;
+        self.shared.reactors.get_or_init(|| entrances);
+        Ok(())
     }
 
     /// Lets clients in until `shutdown` is true; then ends every connection and returns, at the
@@ -95,6 +118,11 @@ impl Gateway {
         runners.spawn(async move { shared.durable.run().await });
         if let Some(tls) = self.tls.clone() {
             runners.spawn(async move { tls.run().await });
+        }
+        let (doors_closed, reactors_end) = watch::channel(false);
+        let mut reactors = JoinSet::new();
+        for reactor in self.reactors {
+            reactors.spawn(reactor.run(reactors_end.clone()));
         }
         let mut doors = JoinSet::new();
         for (protocol, listener) in self.doors {
@@ -109,7 +137,13 @@ impl Gateway {
         }
         asked(&mut shutdown).await;
         self.shared.hub.close_all(CloseReason::ShuttingDown);
-        let ended = async { while doors.join_next().await.is_some() {} };
+        let ended = async {
+            while doors.join_next().await.is_some() {}
+            // Nobody enters a reactor any more; who did since the others were asked to end is asked now.
+            self.shared.hub.close_all(CloseReason::ShuttingDown);
+            doors_closed.send_replace(true);
+            while reactors.join_next().await.is_some() {}
+        };
         drop(tokio::time::timeout(self.shared.settings.shutdown_timeout, ended).await);
     }
 }
@@ -166,13 +200,13 @@ impl Door {
         let peer = Peer { address, common_name: None, pace, is_secure };
         match (self.protocol, &self.tls) {
             (Protocol::Mqtt, _) => {
-                connections.spawn(mqtt::serve(admitted, Stream::Tcp(stream), peer));
+                connections.spawn(mqtt::serve(admitted, Stream::Tcp(Box::new(stream)), peer));
             }
             (Protocol::Mqtts, Some(tls)) => {
                 connections.spawn(serve_mqtts(Arc::clone(tls), admitted, stream, peer));
             }
             (Protocol::Http, _) => {
-                connections.spawn(http::serve(self.http(), admitted, Stream::Tcp(stream), peer));
+                connections.spawn(http::serve(self.http(), admitted, Stream::Tcp(Box::new(stream)), peer));
             }
             (Protocol::Https, Some(tls)) => {
                 connections.spawn(serve_https(Arc::clone(tls), self.http(), admitted, (stream, peer)));

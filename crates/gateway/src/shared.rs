@@ -1,7 +1,7 @@
 //! What all doors and connections share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use roost_hub::Hub;
@@ -9,6 +9,7 @@ use roost_wire::mqtt::ConnectionOptions;
 
 use crate::admission::Admission;
 use crate::durable::DurableWaits;
+use crate::reactor::Reactors;
 use crate::settings::Settings;
 use crate::timers::Timers;
 
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) timers: Timers,
     pub(crate) durable: DurableWaits,
     pub(crate) admission: Admission,
+    /// Set once a door is open behind which bare MQTT is spoken.
+    pub(crate) reactors: OnceLock<Reactors>,
     hinted: AtomicU64,
 }
 
@@ -35,6 +38,7 @@ impl Shared {
             timers: Timers::new(Arc::clone(hub.clock()), settings.tick),
             durable: DurableWaits::new(hub.durability()),
             admission: Admission::default(),
+            reactors: OnceLock::new(),
             mqtt: Arc::new(mqtt),
             hub,
             settings,

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ const TURNS_MAX: usize = 4;
 
 /// How a connection ends.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The client said good-bye.
     Left { how: Leave, expiry: Option<Duration> },
     /// The socket is gone.
@@ -158,8 +159,29 @@ impl Connection {
         }
     }
 
+    /// Hands the connection to a reactor, where its socket is bare TCP and there is one; else gives
+    /// it back. `None` as well when its socket was lost on the way.
+    pub(super) fn hand_over(mut self) -> Option<Self> {
+        let server = Arc::clone(&self.server);
+        let Some(reactors) = server.reactors.get().filter(|_| matches!(self.stream, Stream::Tcp(_))) else {
+            return Some(self);
+        };
+        match self.stream.leave_runtime() {
+            Ok(stream) => {
+                self.stream = stream;
+                reactors.adopt(self);
+            }
+            Err(error) => tracing::debug!(%error, "a socket was lost"),
+        }
+        None
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
     /// Serves the client until the connection ends. Wakes exactly the task of `context`.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         buffers::with(|buffers| {
             let ended = self.keep_time(context).and_then(|()| self.serve(context, buffers));
             match ended {
@@ -467,7 +489,7 @@ impl Connection {
     }
 
     /// Ends the session's connection; gives the socket and the last bytes for it.
-    pub(super) fn finish(mut self, end: End) -> (Admitted, Stream, Vec<u8>) {
+    pub(crate) fn finish(mut self, end: End) -> (Admitted, Stream, Vec<u8>) {
         if let Some(timer) = self.timer {
             self.server.timers.remove(timer);
         }

@@ -186,7 +186,8 @@ fn connack<'a>(
 /// M-61: a client that promises no sign of life is asked for one by the kernel.
 fn keep_alive(stream: &Stream) {
     if let Stream::Tcp(socket) = stream {
-        let asked = SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
+        let asked =
+            SockRef::from(&**socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
         if let Err(error) = asked {
             tracing::debug!(%error, "no TCP keep-alive");
         }

@@ -102,6 +102,11 @@ impl fmt::Debug for Topic {
 pub struct TopicFilter(Arc<str>);
 
 impl TopicFilter {
+    /// The text, for who keeps it beside the filter.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// Reads a filter; `$share/…` is read by [`Subscribed::parse`].
     ///
     /// # Errors

@@ -27,7 +27,8 @@ impl From<Key> for Token {
 impl From<Token> for Key {
     fn from(token: Token) -> Self {
         let bits = token.0 as u64;
-        Self { index: (bits & u64::from(u32::MAX)) as u32, generation: (bits >> 32) as u32 }
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
+        Self { index: half(bits), generation: half(bits >> 32) }
     }
 }
 

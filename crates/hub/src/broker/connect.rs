@@ -138,8 +138,7 @@ impl Hub {
             shared,
             principal: Arc::clone(principal),
             connection,
-            wakes: Vec::new(),
-            outcomes: Vec::new(),
+            unflushed: None,
             has_left: false,
         };
         Ok(Connected { session, is_present, expiry, position })

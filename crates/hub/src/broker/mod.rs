@@ -7,6 +7,7 @@ mod forward;
 mod inspect;
 pub mod outbox;
 pub mod publish;
+mod read_back;
 pub(crate) mod recover;
 mod retained;
 pub mod session;

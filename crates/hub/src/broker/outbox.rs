@@ -150,6 +150,11 @@ impl Marks {
 }
 
 impl Queued {
+    /// Whether the message is still to be read from the log before it can be sent.
+    pub(crate) fn is_to_be_read(&self) -> bool {
+        self.message.is_none() && !self.marks.has(Marks::RECEIVED)
+    }
+
     fn cost(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.payload.len() + message.topic.as_str().len())
     }
@@ -173,30 +178,79 @@ pub(crate) enum Pushed {
 /// The queue and the hand-shakes of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    /// What an idle session does without.
+    traffic: Option<Box<Traffic>>,
+    last_sequence: u64,
+    /// Whether anything durable changed since the last checkpoint.
+    is_dirty: bool,
+    pub(crate) is_connected: bool,
+    pub(crate) window: u16,
+    pub(crate) closing: Option<CloseReason>,
+    pub(crate) waker: Option<Waker>,
+}
+
+/// What waits and what is on its way; kept apart, since most sessions are idle most of the time.
+#[derive(Debug, Default)]
+struct Traffic {
     queue: VecDeque<Queued>,
     queue_bytes: usize,
     in_flight: VecDeque<Queued>,
     /// Incoming QoS 2 packet ids that are not released yet.
     incoming: BTreeSet<NonZeroU16>,
-    last_sequence: u64,
     resident: usize,
-    /// Whether anything durable changed since the last checkpoint.
-    is_dirty: bool,
-    pub(crate) window: u16,
-    pub(crate) is_connected: bool,
-    pub(crate) waker: Option<Waker>,
-    pub(crate) closing: Option<CloseReason>,
+}
+
+impl Traffic {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_empty() && self.incoming.is_empty()
+    }
+
+    fn has_room_for(&self, sequence: u64, window: u16) -> bool {
+        let apart = self.in_flight.front().map_or(0, |first| sequence.abs_diff(first.sequence));
+        self.in_flight.len() < usize::from(window) && apart < PACKET_IDS
+    }
+
+    /// Two publishers may reserve in one order and push in the other.
+    fn insert_by_sequence(&mut self, queued: Queued) {
+        let later = |other: &Queued| queued.sequence > 0 && other.sequence > queued.sequence;
+        if !self.queue.back().is_some_and(later) {
+            self.queue.push_back(queued);
+            return;
+        }
+        let place = self.queue.iter().rposition(|other| !later(other)).map_or(0, |place| place + 1);
+        self.queue.insert(place, queued);
+    }
+
+    fn find(&self, id: NonZeroU16) -> Option<usize> {
+        let first = self.in_flight.front()?;
+        if packet_id(first.sequence) == Some(id) {
+            return Some(0);
+        }
+        let offset = (u64::from(id.get()) + PACKET_IDS - 1 - (first.sequence - 1) % PACKET_IDS) % PACKET_IDS;
+        self.in_flight.binary_search_by_key(&(first.sequence + offset), |queued| queued.sequence).ok()
+    }
 }
 
 impl Outbox {
+    fn traffic(&mut self) -> &mut Traffic {
+        self.traffic.get_or_insert_default()
+    }
+
+    /// Gives back what the traffic of a session that is idle now took.
+    pub(crate) fn settle_down(&mut self) {
+        if self.traffic.as_ref().is_some_and(|traffic| traffic.is_empty()) {
+            self.traffic = None;
+        }
+    }
+
     /// How many messages wait or are on their way.
     pub(crate) fn len(&self) -> usize {
-        self.queue.len() + self.in_flight.len()
+        self.traffic.as_ref().map_or(0, |traffic| traffic.queue.len() + traffic.in_flight.len())
     }
 
     /// How many payload and topic bytes wait in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.queue_bytes
+        self.traffic.as_ref().map_or(0, |traffic| traffic.queue_bytes)
     }
 
     /// A place in the order of QoS 1 and 2 messages.
@@ -229,47 +283,33 @@ impl Outbox {
     pub(crate) fn push(&mut self, mut queued: Queued, wakes: &mut Vec<Waker>) -> Pushed {
         let cost = queued.cost();
         if queued.qos == QoS::AtMostOnce {
-            let slow = self.queue_bytes > 0 && self.queue_bytes + cost > OUTBOX_BYTES_MAX;
+            let waiting = self.bytes();
+            let slow = waiting > 0 && waiting + cost > OUTBOX_BYTES_MAX;
             if !self.is_connected || (slow && !queued.marks.has(Marks::AT_SUBSCRIBE)) {
                 return Pushed::Dropped;
             }
         } else if queued.position > Position(0) {
             self.is_dirty = true;
-            if self.resident >= RESIDENT_MESSAGES_MAX && !self.is_idle() {
+            let traffic = self.traffic();
+            if traffic.resident >= RESIDENT_MESSAGES_MAX && !traffic.queue.is_empty() {
                 queued.message = None;
             } else {
-                self.resident += 1;
+                traffic.resident += 1;
             }
         }
-        self.queue_bytes += queued.cost();
-        self.insert_by_sequence(queued);
+        let traffic = self.traffic();
+        traffic.queue_bytes += queued.cost();
+        traffic.insert_by_sequence(queued);
         wakes.extend(self.waker.take());
         Pushed::Waiting
     }
 
-    fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Two publishers may reserve in one order and push in the other.
-    fn insert_by_sequence(&mut self, queued: Queued) {
-        let later = |other: &Queued| queued.sequence > 0 && other.sequence > queued.sequence;
-        if !self.queue.back().is_some_and(later) {
-            self.queue.push_back(queued);
-            return;
-        }
-        let place = self.queue.iter().rposition(|other| !later(other)).map_or(0, |place| place + 1);
-        self.queue.insert(place, queued);
-    }
-
     /// Whether something could be sent now.
     pub(crate) fn has_next(&self) -> bool {
-        self.queue.front().is_some_and(|next| next.qos == QoS::AtMostOnce || self.has_room_for(next.sequence))
-    }
-
-    fn has_room_for(&self, sequence: u64) -> bool {
-        let apart = self.in_flight.front().map_or(0, |first| sequence.abs_diff(first.sequence));
-        self.in_flight.len() < usize::from(self.window) && apart < PACKET_IDS
+        let Some(traffic) = &self.traffic else { return false };
+        traffic.queue.front().is_some_and(|next| {
+            next.qos == QoS::AtMostOnce || traffic.has_room_for(next.sequence, self.window)
+        })
     }
 
     /// What is to be sent next, within the receive maximum; QoS 1 and 2 go on their way.
@@ -278,11 +318,12 @@ impl Outbox {
         if !self.has_next() {
             return None;
         }
-        let mut queued = self.queue.pop_front()?;
-        self.queue_bytes -= queued.cost();
+        let traffic = self.traffic.as_mut()?;
+        let mut queued = traffic.queue.pop_front()?;
+        traffic.queue_bytes -= queued.cost();
         if queued.qos > QoS::AtMostOnce {
             if queued.position > Position(0) && queued.message.is_some() {
-                self.resident -= 1;
+                traffic.resident -= 1;
             }
             let mut kept = queued.clone();
             kept.marks.set(Marks::SENT);
@@ -290,38 +331,32 @@ impl Outbox {
             if kept.position > Position(0) {
                 kept.message = None;
             }
-            let place = self.in_flight.partition_point(|other| other.sequence < kept.sequence);
-            self.in_flight.insert(place, kept);
+            let place = traffic.in_flight.partition_point(|other| other.sequence < kept.sequence);
+            traffic.in_flight.insert(place, kept);
         } else {
             queued.marks.0 &= !Marks::SENT.0;
         }
         Some(queued)
     }
 
-    fn find(&self, id: NonZeroU16) -> Option<usize> {
-        let first = self.in_flight.front()?;
-        if packet_id(first.sequence) == Some(id) {
-            return Some(0);
-        }
-        let offset = (u64::from(id.get()) + PACKET_IDS - 1 - (first.sequence - 1) % PACKET_IDS) % PACKET_IDS;
-        self.in_flight.binary_search_by_key(&(first.sequence + offset), |queued| queued.sequence).ok()
-    }
-
     /// What is on its way under the packet id.
     pub(crate) fn on_its_way(&self, id: NonZeroU16) -> Option<&Queued> {
-        self.in_flight.get(self.find(id)?)
+        let traffic = self.traffic.as_ref()?;
+        traffic.in_flight.get(traffic.find(id)?)
     }
 
     /// The hand-shake is over: nothing is owed any more.
     pub(crate) fn settle(&mut self, id: NonZeroU16) -> Option<Queued> {
-        let settled = self.find(id).and_then(|place| self.in_flight.remove(place))?;
+        let traffic = self.traffic.as_mut()?;
+        let settled = traffic.find(id).and_then(|place| traffic.in_flight.remove(place))?;
         self.is_dirty |= settled.position > Position(0);
         Some(settled)
     }
 
     /// PUBREC came.
     pub(crate) fn mark_received(&mut self, id: NonZeroU16) {
-        if let Some(queued) = self.find(id).and_then(|place| self.in_flight.get_mut(place)) {
+        let Some(traffic) = self.traffic.as_mut() else { return };
+        if let Some(queued) = traffic.find(id).and_then(|place| traffic.in_flight.get_mut(place)) {
             queued.marks.set(Marks::RECEIVED);
             queued.message = None;
             self.is_dirty = true;
@@ -332,18 +367,20 @@ impl Outbox {
     pub(crate) fn rewind(&mut self) {
         self.is_connected = false;
         self.waker = None;
-        self.queue.retain(|queued| queued.qos > QoS::AtMostOnce && queued.command.is_none());
-        for queued in self.in_flight.drain(..).rev() {
+        let Some(traffic) = self.traffic.as_deref_mut() else { return };
+        traffic.queue.retain(|queued| queued.qos > QoS::AtMostOnce && queued.command.is_none());
+        for queued in traffic.in_flight.drain(..).rev() {
             if queued.command.is_none() {
-                self.queue.push_front(queued);
+                traffic.queue.push_front(queued);
             }
         }
-        self.queue_bytes = self.queue.iter().map(Queued::cost).sum();
-        self.resident = self
+        traffic.queue_bytes = traffic.queue.iter().map(Queued::cost).sum();
+        traffic.resident = traffic
             .queue
             .iter()
             .filter(|queued| queued.position > Position(0) && queued.message.is_some())
             .count();
+        self.settle_down();
     }
 
     /// Puts back what the log says was queued, after a restart.
@@ -351,11 +388,12 @@ impl Outbox {
         // The next checkpoint steps over the records that this came from.
         self.is_dirty = true;
         self.resume_after(queued.sequence);
-        let place = self.queue.partition_point(|other| other.sequence < queued.sequence);
-        match self.queue.get_mut(place) {
+        let queue = &mut self.traffic().queue;
+        let place = queue.partition_point(|other| other.sequence < queued.sequence);
+        match queue.get_mut(place) {
             // It was copied forward.
             Some(known) if known.sequence == queued.sequence => known.position = queued.position,
-            _ => self.queue.insert(place, queued),
+            _ => queue.insert(place, queued),
         }
     }
 
@@ -363,11 +401,12 @@ impl Outbox {
     pub(crate) fn restore_outcome(&mut self, sequence: u64, received: super::tree::Condition) {
         self.is_dirty = true;
         self.resume_after(sequence);
-        let Ok(place) = self.queue.binary_search_by_key(&sequence, |queued| queued.sequence) else { return };
+        let queue = &mut self.traffic().queue;
+        let Ok(place) = queue.binary_search_by_key(&sequence, |queued| queued.sequence) else { return };
         match received {
-            super::tree::Condition::HoldsNot => drop(self.queue.remove(place)),
+            super::tree::Condition::HoldsNot => drop(queue.remove(place)),
             super::tree::Condition::Holds => {
-                if let Some(queued) = self.queue.get_mut(place) {
+                if let Some(queued) = queue.get_mut(place) {
                     queued.marks.set(Marks::RECEIVED);
                 }
             }
@@ -377,37 +416,42 @@ impl Outbox {
     /// A message stands elsewhere in the log now.
     pub(crate) fn moved(&mut self, sequence: u64, position: Position) {
         let of_sequence = |queued: &&mut Queued| queued.sequence == sequence;
-        if let Some(queued) = self.in_flight.iter_mut().chain(&mut self.queue).find(of_sequence) {
+        let Some(Traffic { in_flight, queue, .. }) = self.traffic.as_deref_mut() else { return };
+        if let Some(queued) = in_flight.iter_mut().chain(queue).find(of_sequence) {
             queued.position = position;
             self.is_dirty = true;
         }
     }
 
+    fn all(&self) -> impl Iterator<Item = &Queued> {
+        self.traffic.iter().flat_map(|traffic| traffic.in_flight.iter().chain(&traffic.queue))
+    }
+
     /// All that waits or is on its way with QoS 1 or 2, in order.
     pub(crate) fn owed(&self) -> impl Iterator<Item = &Queued> {
-        self.in_flight.iter().chain(&self.queue).filter(|queued| queued.qos > QoS::AtMostOnce)
+        self.all().filter(|queued| queued.qos > QoS::AtMostOnce)
     }
 
     /// Whether the command waits or is on its way.
     pub(crate) fn has_command(&self, id: &CommandId) -> bool {
-        self.in_flight.iter().chain(&self.queue).any(|queued| queued.command.as_deref() == Some(id))
+        self.all().any(|queued| queued.command.as_deref() == Some(id))
     }
 
     /// An incoming QoS 2 packet id; whether it is new.
     pub(crate) fn take_incoming(&mut self, id: NonZeroU16) -> bool {
         self.is_dirty = true;
-        self.incoming.insert(id)
+        self.traffic().incoming.insert(id)
     }
 
     /// Frees an incoming QoS 2 packet id; whether it was known.
     pub(crate) fn release_incoming(&mut self, id: NonZeroU16) -> bool {
-        let known = self.incoming.remove(&id);
+        let known = self.traffic.as_mut().is_some_and(|traffic| traffic.incoming.remove(&id));
         self.is_dirty |= known;
         known
     }
 
     /// The incoming QoS 2 packet ids that are not released yet.
     pub(crate) fn incoming(&self) -> impl Iterator<Item = NonZeroU16> + '_ {
-        self.incoming.iter().copied()
+        self.traffic.iter().flat_map(|traffic| traffic.incoming.iter().copied())
     }
 }

@@ -363,18 +363,12 @@ impl Hub {
         message: &Arc<Message>,
         origin: Option<&Arc<Shared>>,
     ) -> Vec<Target> {
-        let mut targets: Vec<Target> = Vec::new();
-        let mut places: HashMap<*const Shared, usize> = HashMap::new();
-        for subscriber in matched.iter().flat_map(|set| &set.plain).filter(|one| !is_own(one, origin)) {
-            let place = places.get(&Arc::as_ptr(&subscriber.session));
-            match place.and_then(|place| targets.get_mut(*place)) {
-                Some(merged) => merge(merged, subscriber, message),
-                None => {
-                    places.insert(Arc::as_ptr(&subscriber.session), targets.len());
-                    targets.push(target(subscriber, message));
-                }
-            }
-        }
+        let plain = matched.iter().flat_map(|set| &set.plain).filter(|one| !is_own(one, origin));
+        let mut targets = match matched.as_slice() {
+            // A session stands in one set once.
+            [_] => plain.map(|subscriber| target(subscriber, message)).collect(),
+            _ => merged(plain, message),
+        };
         for share in matched.iter().flat_map(|set| &set.shares) {
             // A member that is connected comes first; with none, one that will be back.
             let connected = share.in_turn().find(|member| member.session.outbox().is_connected);
@@ -400,15 +394,6 @@ impl Hub {
         };
         wakes.into_iter().for_each(Waker::wake);
         next
-    }
-
-    /// Reads a message back from the log.
-    pub(crate) fn read_message(&self, position: Position) -> Option<Arc<Message>> {
-        let bytes = self.store.log.read(position).ok().flatten()?;
-        match Record::decode(&bytes) {
-            Ok(Record::Message { message, .. }) => Some(Arc::new(message)),
-            _ => None,
-        }
     }
 }
 
@@ -463,6 +448,23 @@ fn target(subscriber: &Subscriber, message: &Arc<Message>) -> Target {
         queued: queued(subscriber, message),
         flags: subscriber.options.flags,
     }
+}
+
+/// One target for each session, however many of the subscribers are of it.
+fn merged<'a>(subscribers: impl Iterator<Item = &'a Subscriber>, message: &Arc<Message>) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    let mut places: HashMap<*const Shared, usize> = HashMap::new();
+    for subscriber in subscribers {
+        let place = places.get(&Arc::as_ptr(&subscriber.session));
+        match place.and_then(|place| targets.get_mut(*place)) {
+            Some(merged) => merge(merged, subscriber, message),
+            None => {
+                places.insert(Arc::as_ptr(&subscriber.session), targets.len());
+                targets.push(target(subscriber, message));
+            }
+        }
+    }
+    targets
 }
 
 fn merge(merged: &mut Target, subscriber: &Subscriber, message: &Arc<Message>) {

@@ -213,9 +213,18 @@ pub struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) principal: Arc<Principal>,
     pub(crate) connection: ConnectionNumber,
-    pub(crate) wakes: Vec<Waker>,
-    pub(crate) outcomes: Vec<(u64, Outcome)>,
+    /// What an idle connection does without.
+    pub(crate) unflushed: Option<Box<Unflushed>>,
     pub(crate) has_left: bool,
+}
+
+/// What a turn of a connection led to, until [`Session::flush`].
+#[derive(Debug, Default)]
+pub(crate) struct Unflushed {
+    /// Who was given something.
+    pub(super) wakes: Vec<Waker>,
+    /// What acknowledgements settled.
+    outcomes: Vec<(u64, Outcome)>,
 }
 
 impl Session {
@@ -242,8 +251,9 @@ impl Session {
         exactly_once: Option<NonZeroU16>,
     ) -> Result<Published, PublishError> {
         let origin = Origin { principal: &self.principal, session: Some(&self.shared) };
+        let wakes = &mut self.unflushed.get_or_insert_default().wakes;
         let Some(packet_id) = exactly_once else {
-            return self.hub.publish_from(origin, message, None, &mut self.wakes);
+            return self.hub.publish_from(origin, message, None, wakes);
         };
         if !self.shared.outbox().take_incoming(packet_id) {
             // MQTT 5.0 [MQTT-4.3.3-10]: a resend is acknowledged again and not delivered again.
@@ -251,7 +261,7 @@ impl Session {
         }
         let id = ExactlyOnceId { session: self.shared.number, packet_id };
         let kept = self.shared.is_persistent().then_some(id);
-        let published = self.hub.publish_from(origin, message, kept, &mut self.wakes);
+        let published = self.hub.publish_from(origin, message, kept, wakes);
         if published.is_err() {
             self.shared.outbox().release_incoming(packet_id);
         }
@@ -285,19 +295,24 @@ impl Session {
     /// Wakes whom this connection's publishes gave something, and writes down what its
     /// acknowledgements settled. Call it after each handled read buffer.
     pub fn flush(&mut self) {
-        for waker in self.wakes.drain(..) {
-            waker.wake();
-        }
-        if self.outcomes.is_empty() {
+        let Some(Unflushed { wakes, outcomes }) = self.unflushed.take().map(|unflushed| *unflushed) else {
+            return;
+        };
+        wakes.into_iter().for_each(Waker::wake);
+        if outcomes.is_empty() {
             return;
         }
-        let outcomes = std::mem::take(&mut self.outcomes);
         let record = Record::Delivered { session: self.shared.number, outcomes };
         // Lost only with the store: then the messages come once more, which QoS 1 allows.
         if let Err(error) = self.hub.append(&record) {
             self.hub.counters.publishes_refused_total.increment();
             drop(error);
         }
+    }
+
+    /// Gives back memory that past traffic took, when nothing waits. Call it now and then.
+    pub fn settle_down(&self) {
+        self.shared.outbox().settle_down();
     }
 
     /// Resolves when there is something to send or the connection is to be closed.
@@ -327,10 +342,13 @@ impl Session {
         if self.connection != self.shared.connection() {
             return;
         }
-        let taken: Vec<Queued> = {
+        let mut taken: Vec<Queued> = {
             let mut outbox = self.shared.outbox();
             std::iter::from_fn(|| outbox.next()).take(count).collect()
         };
+        if taken.iter().any(Queued::is_to_be_read) {
+            self.hub.read_back(&mut taken);
+        }
         for queued in taken {
             self.send(queued, out);
         }
@@ -344,8 +362,7 @@ impl Session {
             out.extend(id.map(|id| Outgoing::Release(id, not_before)));
             return;
         }
-        let message = queued.message.clone().or_else(|| self.hub.read_message(queued.position));
-        let wanted = message.filter(|message| {
+        let wanted = queued.message.clone().filter(|message| {
             let expired = message.expires_at().is_some_and(|time| time <= self.hub.now());
             if expired {
                 self.hub.counters.messages_expired_total.increment();
@@ -390,7 +407,8 @@ impl Session {
     fn settle(&mut self, id: NonZeroU16) -> Option<Queued> {
         let settled = self.shared.outbox().settle(id)?;
         if settled.position > Position(0) {
-            self.outcomes.push((settled.sequence, Outcome::Settled));
+            let outcomes = &mut self.unflushed.get_or_insert_default().outcomes;
+            outcomes.push((settled.sequence, Outcome::Settled));
         }
         Some(settled)
     }

@@ -114,7 +114,8 @@ impl Session {
                 position = position.max(self.send_retained(&subscriber, &one.message)?);
             }
         }
-        self.hub.offer_waiting_commands(&self.shared, &subscriber, filter, &mut self.wakes);
+        let wakes = &mut self.unflushed.get_or_insert_default().wakes;
+        self.hub.offer_waiting_commands(&self.shared, &subscriber, filter, wakes);
         Ok(position)
     }
 
@@ -161,13 +162,13 @@ impl Session {
             queued.sequence = self.shared.outbox().reserve();
         }
         if queued.qos == QoS::AtMostOnce || !subscriber.options.flags.has(SubscriptionFlags::PERSISTENT) {
-            self.shared.outbox().push(queued, &mut self.wakes);
+            self.shared.outbox().push(queued, &mut self.unflushed.get_or_insert_default().wakes);
             return Ok(None);
         }
         let recipients = [recipient(&self.shared, &queued)];
         let position = self.hub.append_message(&self.shared.tenant, message, &recipients, None)?;
         queued.position = position;
-        self.shared.outbox().push(queued, &mut self.wakes);
+        self.shared.outbox().push(queued, &mut self.unflushed.get_or_insert_default().wakes);
         self.hub.finish(position);
         Ok(Some(position))
     }

@@ -257,7 +257,8 @@ pub(crate) type Matched = Vec<Arc<Subscribers>>;
 /// The subscriptions of one tenant.
 #[derive(Debug, Default)]
 pub(crate) struct SubscriptionTree {
-    exact: HashMap<Box<str>, Arc<Subscribers>>,
+    /// The keys are those of the sessions' own lists.
+    exact: HashMap<Arc<str>, Arc<Subscribers>>,
     wild: Node,
 }
 
@@ -275,7 +276,7 @@ impl SubscriptionTree {
             None => {
                 let mut place = Subscribers::default();
                 place.insert(share, subscriber, known);
-                self.exact.insert(subscribed.filter.as_str().into(), Arc::new(place));
+                self.exact.insert(subscribed.filter.shared(), Arc::new(place));
             }
         }
     }

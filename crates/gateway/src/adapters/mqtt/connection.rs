@@ -233,6 +233,7 @@ impl Connection {
             return Ok(());
         }
         self.pings = 0;
+        self.session.settle_down();
         self.protocol.handle_timeout(now)?;
         let key = *self.timer.get_or_insert_with(|| timers.register(context.waker().clone()));
         let next = self.protocol.next_timeout().unwrap_or(Duration::MAX);

@@ -37,7 +37,6 @@ const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
 
 /// One connection from its first byte to its last. The rare phases are boxed, so that an idle
 /// client costs no more than what it needs.
-#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every task holds")]
 pub(crate) enum Serving {
     Login(Pin<Box<dyn Future<Output = Option<Connection>> + Send>>),
     Open(Connection),

@@ -458,6 +458,29 @@ fn a_topic_is_sent_once_where_the_client_takes_aliases() {
 }
 
 #[test]
+fn an_alias_is_left_out_where_it_would_make_the_message_too_large() {
+    let properties = ConnectProperties {
+        topic_alias_maximum: 1,
+        maximum_packet_size: NonZeroU32::new(20),
+        ..ConnectProperties::default()
+    };
+    let mut server = Server::new();
+    server.send(&Packet::Connect(Box::new(Connect { properties, ..connect(Version::V5) }))).unwrap();
+    server.connection.answer_connect(ConnAck::default(), at(0), &mut server.output).unwrap();
+    server.output.clear();
+    let mut write = |payload: &[u8]| {
+        server.output.clear();
+        let publish = Publish { topic: "a", payload, ..Publish::default() };
+        server.connection.write_publish(&publish, &mut server.output).map(|()| server.output.clone())
+    };
+    let plain = [&[0x30, 18, 0, 1, b'a', 0][..], &[7; 14]].concat();
+    assert_eq!(write(&[7; 14]), Ok(plain.clone()));
+    assert_eq!(write(&[7; 11]), Ok([&[0x30, 18, 0, 1, b'a', 3, 35, 0, 1][..], &[7; 11]].concat()));
+    assert_eq!(write(&[7; 14]), Ok(plain));
+    assert_eq!(write(&[7; 15]), Err(WriteError::TooLarge));
+}
+
+#[test]
 fn closing_tells_a_client_of_5_0_why() {
     for (mut server, farewell) in [(Server::v5(), &[0xE0, 1, 0x8E][..]), (Server::v3(), b"")] {
         let disconnect = Disconnect::new(ReasonCode::SessionTakenOver);

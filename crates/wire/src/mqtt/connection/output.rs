@@ -94,26 +94,31 @@ impl Connection {
         Ok(())
     }
 
-    /// Appends a PUBLISH like [`Connection::write`], with a topic alias where the client allows one.
+    /// Appends a PUBLISH like [`Connection::write`], with a topic alias where the client allows one
+    /// and the packet has room for it.
     ///
     /// # Errors
     /// See [`WriteError`].
     pub fn write_publish(&mut self, publish: &Publish<'_>, out: &mut Vec<u8>) -> Result<(), WriteError> {
+        let alias = self.aliases.outbound(publish.topic, &self.options);
         let mut aliased = publish.clone();
-        match self.aliases.outbound(publish.topic, &self.options) {
-            OutboundAlias::None => self.write(&Packet::Publish(aliased), out),
-            OutboundAlias::Known(alias) => {
+        match alias {
+            OutboundAlias::None => return self.write(&Packet::Publish(aliased), out),
+            OutboundAlias::Known(known) => {
                 aliased.topic = "";
-                aliased.properties.topic_alias = Some(alias);
-                self.write(&Packet::Publish(aliased), out)
+                aliased.properties.topic_alias = Some(known);
             }
-            OutboundAlias::New(alias) => {
-                aliased.properties.topic_alias = Some(alias);
-                self.write(&Packet::Publish(aliased), out)?;
-                self.aliases.learned(publish.topic);
-                Ok(())
-            }
+            OutboundAlias::New(new) => aliased.properties.topic_alias = Some(new),
         }
+        match self.write(&Packet::Publish(aliased), out) {
+            // An alias is ours to leave out; the message is not [MQTT-3.1.2-24].
+            Err(WriteError::TooLarge) => return self.write(&Packet::Publish(publish.clone()), out),
+            written => written?,
+        }
+        if matches!(alias, OutboundAlias::New(_)) {
+            self.aliases.learned(publish.topic);
+        }
+        Ok(())
     }
 
     /// Acknowledges a QoS 2 PUBLISH whose packet id was in flight already, with PUBREC: unlike the

@@ -353,6 +353,28 @@ fn a_shared_subscription_gives_each_message_to_one_member() {
 }
 
 #[test]
+fn what_a_member_leaves_behind_goes_to_the_others_except_qos_2_that_was_sent() {
+    let world = World::new();
+    for expiry in [Duration::ZERO, WEEK] {
+        let mut leaver = world.connect("leaver", options().expiry(expiry));
+        world.subscribe(&mut leaver, "$share/g/a", QoS::ExactlyOnce);
+        let mut one = world.connect("one", options());
+        for (text, qos) in [("1", QoS::AtLeastOnce), ("2", QoS::ExactlyOnce), ("3", QoS::ExactlyOnce)] {
+            one.publish(with_qos(message("a", text), qos), None).unwrap();
+            world.deliver_deferred();
+        }
+        leaver.next_outgoing(&mut Vec::new(), 2);
+        let mut other = world.connect("other", options().expiry(expiry));
+        world.subscribe(&mut other, "$share/g/a", QoS::ExactlyOnce);
+        leaver.leave(Leave::Lost, None);
+        drop(world.try_connect("leaver", options().start(Start::Clean)).unwrap());
+        world.deliver_deferred();
+        assert_eq!(payloads(&mut other), ["1", "3"]);
+        other.leave(Leave::Normally, Some(Duration::ZERO));
+    }
+}
+
+#[test]
 fn m_59_the_same_topic_in_two_tenants_is_two_topics() {
     let world = World::new();
     let mut ours = world.connect("a", options());
@@ -394,6 +416,30 @@ fn a_message_whose_time_is_over_is_not_delivered() {
     let connected = world.try_connect("away", options().expiry(WEEK).start(Start::Resume)).unwrap();
     let mut away = connected.session;
     assert_eq!(payloads(&mut away), ["long"]);
+}
+
+#[test]
+fn a_message_that_expires_after_it_was_sent_comes_again_all_the_same() {
+    let world = World::new();
+    let mut away = world.connect("away", options().expiry(WEEK));
+    world.subscribe(&mut away, "a", QoS::ExactlyOnce);
+    let mut one = world.connect("one", options());
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut short = with_qos(message("a", "short"), qos);
+        short.properties = Some(Box::new(roost_hub::message::Properties {
+            expires_at: Some(world.hub().now().after(Duration::from_secs(5))),
+            ..Default::default()
+        }));
+        one.publish(short, None).unwrap();
+    }
+    world.deliver_deferred();
+    let first = ids(&mut away);
+    assert_eq!(first.len(), 2);
+    away.leave(Leave::Lost, None);
+    world.advance(Duration::from_secs(6));
+    let mut away = world.try_connect("away", options().expiry(WEEK)).unwrap().session;
+    let again: Vec<_> = first.iter().map(|(id, _)| (*id, true)).collect();
+    assert_eq!(ids(&mut away), again);
 }
 
 #[test]

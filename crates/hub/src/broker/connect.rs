@@ -367,9 +367,13 @@ impl Hub {
             facts.expiry = Duration::ZERO;
             (std::mem::take(&mut facts.subscriptions), std::mem::take(&mut facts.is_stored))
         };
-        for (subscribed, options) in subscriptions {
-            shared.tenant.tree().remove(&subscribed, shared);
+        for (subscribed, _) in &subscriptions {
+            shared.tenant.tree().remove(subscribed, shared);
             self.counters.subscriptions.decrement();
+        }
+        // Before it is written down: a crash between may say a message twice, and loses none.
+        self.pass_on(shared, &subscriptions)?;
+        for (subscribed, options) in subscriptions {
             if options.flags.has(SubscriptionFlags::PERSISTENT) {
                 stored::delete_subscription(self, shared.number, &subscribed)?;
             }

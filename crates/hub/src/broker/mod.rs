@@ -11,6 +11,7 @@ mod read_back;
 pub(crate) mod recover;
 mod retained;
 pub mod session;
+mod share;
 mod stored;
 mod subscribe;
 pub mod tree;

@@ -131,6 +131,8 @@ impl Marks {
     pub(crate) const RECEIVED: Self = Self(8);
     /// A retained message at the time of subscribing: a slow reader gets it all the same.
     pub(crate) const AT_SUBSCRIBE: Self = Self(16);
+    /// It waited when the server ended, which does not know whether it was sent after its last checkpoint.
+    pub(crate) const PERHAPS_SENT: Self = Self(32);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0

@@ -16,6 +16,7 @@ use crate::topic::Topic;
 use super::device_topic::DeviceTopic;
 use super::outbox::{CloseReason, Identifiers, Marks, Outbox, Pushed, Queued};
 use super::session::Shared;
+use super::share::chosen;
 use super::tree::{Matched, Subscriber, SubscriptionFlags};
 use super::{TenantBroker, lock};
 
@@ -65,6 +66,13 @@ pub(super) struct Routing<'a> {
     /// The publisher's own session, which may not want it back.
     pub(super) origin: Option<&'a Arc<Shared>>,
     pub(super) durable: Durable,
+}
+
+impl Routing<'_> {
+    /// Whether it is appended though no session waits for it.
+    fn is_wanted(self) -> bool {
+        self.durable != Durable::IfWanted || self.message.retain
+    }
 }
 
 /// One session that gets a message, and how.
@@ -184,7 +192,7 @@ impl Hub {
     ) -> Result<Published, StorageError> {
         let Routing { message, origin, durable } = routing;
         let matched = tenant.tree().matches(message.topic.as_str());
-        let is_wanted = durable != Durable::IfWanted || message.retain;
+        let is_wanted = routing.is_wanted();
         let may_be_kept = message.qos > QoS::AtMostOnce && matched.iter().any(|set| set.has_persistent());
         if !may_be_kept && (!is_wanted || message.qos < QoS::ExactlyOnce) {
             let mut position = None;
@@ -196,7 +204,20 @@ impl Hub {
             position.inspect(|position| self.finish(*position));
             return Ok(Published { position, is_routed });
         }
-        let mut targets = self.targets(&matched, message, origin);
+        let targets = self.targets(&matched, message, origin);
+        self.hand_out(tenant, routing, targets, wakes)
+    }
+
+    /// Appends the message where one of the targets is durable, or the message has to be, and delivers.
+    pub(super) fn hand_out(
+        &self,
+        tenant: &Arc<TenantBroker>,
+        routing: Routing<'_>,
+        mut targets: Vec<Target>,
+        wakes: &mut Vec<Waker>,
+    ) -> Result<Published, StorageError> {
+        let Routing { message, durable, .. } = routing;
+        let is_wanted = routing.is_wanted();
         let is_routed = !targets.is_empty();
         self.reserve(&mut targets);
         if !is_wanted && !targets.iter().any(Target::is_persistent) {
@@ -370,11 +391,7 @@ impl Hub {
             _ => merged(plain, message),
         };
         for share in matched.iter().flat_map(|set| &set.shares) {
-            // A member that is connected comes first; with none, one that will be back.
-            let connected = share.in_turn().find(|member| member.session.outbox().is_connected);
-            let absent =
-                || share.members.iter().find(|one| one.options.flags.has(SubscriptionFlags::PERSISTENT));
-            targets.extend(connected.or_else(absent).map(|member| target(member, message)));
+            targets.extend(chosen(share).map(|member| target(member, message)));
         }
         targets
     }
@@ -442,7 +459,7 @@ pub(super) fn queued(subscriber: &Subscriber, message: &Arc<Message>) -> Queued 
     }
 }
 
-fn target(subscriber: &Subscriber, message: &Arc<Message>) -> Target {
+pub(super) fn target(subscriber: &Subscriber, message: &Arc<Message>) -> Target {
     Target {
         shared: Arc::clone(&subscriber.session),
         queued: queued(subscriber, message),

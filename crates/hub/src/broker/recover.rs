@@ -281,7 +281,7 @@ fn restored(position: Position, recipient: &crate::record::Recipient) -> Queued 
         marks.set(Marks::OWN_NAME);
     }
     // It may have been sent before the crash; MQTT 5.0 [MQTT-3.3.1-1] wants a resend marked.
-    marks.set(Marks::SENT);
+    marks.set(Marks::PERHAPS_SENT);
     Queued {
         sequence: recipient.sequence,
         position,
@@ -329,7 +329,7 @@ fn decode_queue(value: &Bytes, outbox: &mut Outbox) -> Result<(), InvalidRecord>
         let position = Position(reader.number("position")?);
         let qos = QoS::from_number(reader.byte("qos")?).ok_or(InvalidRecord("qos"))?;
         let mut marks = Marks::from_bits(reader.byte("marks")?);
-        marks.set(Marks::SENT);
+        marks.set(Marks::PERHAPS_SENT);
         let identifiers = (0..reader.length("identifiers")?)
             .map(|_| {
                 u32::try_from(reader.number("identifier")?).map_err(|_large| InvalidRecord("identifier"))

@@ -336,8 +336,9 @@ impl Session {
         self.shared.outbox().closing
     }
 
-    /// Takes up to `count` things to send, within the receive maximum. Expired messages are left
-    /// out. What the client may no longer read is left out (the right may have been taken away).
+    /// Takes up to `count` things to send, within the receive maximum. Messages that expired before
+    /// they were ever sent are left out. What the client may no longer read is left out (the right
+    /// may have been taken away).
     pub fn next_outgoing(&mut self, out: &mut Vec<Outgoing>, count: usize) {
         if self.connection != self.shared.connection() {
             return;
@@ -363,7 +364,9 @@ impl Session {
             return;
         }
         let wanted = queued.message.clone().filter(|message| {
-            let expired = message.expires_at().is_some_and(|time| time <= self.hub.now());
+            // [MQTT-4.3.3-7]: what was sent once is seen through.
+            let expired = !queued.marks.has(Marks::SENT)
+                && message.expires_at().is_some_and(|time| time <= self.hub.now());
             if expired {
                 self.hub.counters.messages_expired_total.increment();
             }
@@ -385,7 +388,7 @@ impl Session {
             message,
             qos: queued.qos,
             retain: queued.marks.has(Marks::RETAIN),
-            dup: queued.marks.has(Marks::SENT),
+            dup: queued.marks.has(Marks::SENT) || queued.marks.has(Marks::PERHAPS_SENT),
             packet_id: id,
             identifiers: queued.identifiers,
             own_name: queued.marks.has(Marks::OWN_NAME),

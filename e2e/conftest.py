@@ -4,7 +4,7 @@ import pytest
 
 from roost import Roost
 
-pytest_plugins = ["conformance.plugin"]
+pytest_plugins = ["conformance.plugin", "pytester"]
 BUILT = Path(__file__).parent.parent / "target/debug/roost"
 
 

@@ -185,6 +185,8 @@ class Raw:
         self.version, self.acknowledges, self.connack = version, True, None
         self._unread, self._passed_over, self._last_id = b"", [], 0
         self.socket = socket.create_connection(door, timeout=WAIT, source_address=source and (source, 0))
+        # Small packets one after another are what tests send; they must not wait for each other.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def login(self, client_id="", **more):
         self.send(connect(self.version, client_id, **more))

@@ -1,11 +1,12 @@
 """The check of conformance can fail: each of its complaints, provoked in a small suite of its own."""
 
-import os
-import subprocess
-import sys
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from conformance.statement import read
 
 HERE = Path(__file__).parent
 HEAD = "id\tside\twhat Roost does\n"
@@ -28,9 +29,20 @@ def test_by_argument(version):
 """
 
 
+# How many statements each chapter of MQTT 5.0 has, by its appendix B.
+CHAPTERS = {"1": 5, "2": 7, "3": 175, "4": 60, "6": 4}
+
+
+def test_the_list_of_5_0_is_whole():
+    ids = [one.removeprefix("MQTT-") for one in read(HERE / "conformance/statements")["5.0"]]
+    assert dict(Counter(one.partition(".")[0] for one in ids)) == CHAPTERS
+    assert ids == sorted(ids, key=lambda one: [int(part) for part in re.split(r"[.-]", one)])
+
+
 @pytest.fixture
-def suite(tmp_path):
+def suite(pytester):
     """A folder of tests and statements: `suite(*arguments)` runs it and gives exit code and output."""
+    tmp_path = pytester.path
     (tmp_path / "suite/v5").mkdir(parents=True)
     (tmp_path / "statements").mkdir()
     (tmp_path / "suite/pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --strict-markers\n")
@@ -41,12 +53,10 @@ def suite(tmp_path):
     def run(*more, mode="check", asked="suite"):
         for version, lines in say.items():
             (tmp_path / f"statements/mqtt-{version}.tsv").write_text(HEAD + lines)
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "conformance.plugin", asked, "--statements", "statements",
-             "--conformance-page", "page.md", "--conformance", mode, "-v", *more],
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HERE)}, text=True, capture_output=True, timeout=60,
-        )
-        return ended.returncode, ended.stdout + ended.stderr
+        ended = pytester.runpytest_inprocess(
+            "-p", "conformance.plugin", asked, "--statements", "statements", "--conformance-page", "page.md",
+            "--conformance", mode, "-v", *more)
+        return ended.ret, ended.stdout.str() + ended.stderr.str()
 
     run.say, run.tests, run.page = say, tests, tmp_path / "page.md"
     return run

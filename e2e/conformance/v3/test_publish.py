@@ -81,9 +81,11 @@ def test_the_last_retained_message_is_for_those_who_come_later(connected, name, 
     present, sender = connected(), connected()
     present.subscribe((f"{name}/#", 2))
     sender.publish(f"{name}/a", "before", 2, retain=1)
+    # Order is kept within a QoS only, so this one is waited for.
+    first = present.message()
     sender.publish(f"{name}/a", "last", qos, retain=1)
     sender.publish(f"{name}/b", "other", qos, retain=1)
-    assert [(m.text, m.retain) for m in (present.message() for _ in range(3))] == [
+    assert [(m.text, m.retain) for m in (first, present.message(), present.message())] == [
         ("before", 0), ("last", 0), ("other", 0)]
     later = connected()
     later.subscribe((f"{name}/+", 2))

@@ -427,9 +427,11 @@ def test_a_refused_message_makes_room(raw, name):
     reader, sender = raw(properties={"ReceiveMaximum": 1}), raw()
     reader.acknowledges = False
     reader.subscribe((name, 2))
-    for text, qos in (("a", 2), ("b", 1), ("c", 1)):
-        sender.publish(name, text, qos)
-    reader.send(ack(Kind.PUBREC, reader.next().packet_id, 0x80))
+    sender.publish(name, "a", 2)
+    first = reader.next()
+    for text in "bc":
+        sender.publish(name, text, 1)
+    reader.send(ack(Kind.PUBREC, first.packet_id, 0x80))
     found = reader.next()
     assert found.text == "b"
     reader.send(ack(Kind.PUBACK, found.packet_id, 0x97))

@@ -306,12 +306,11 @@ def test_qos_1_and_2_to_a_client_go_on_where_they_were_after_kill_9(mortal, name
     second = []
     while not second or second[-1].payload != b"end":
         second.append(again.next())
-    # PUBACK and PUBCOMP need not have been durable: what they ended may come again, marked and under its id.
+    # PUBACK need not have been durable: what it ended may come again, marked and under its id.
     released = [one.packet_id for one in second if one.kind == Kind.PUBREL]
     assert found[5].packet_id in released
     texts = [one.text for one in second if one.kind == Kind.PUBLISH]
-    assert texts[-7:] == ["1.1", "1.2", "1.3", "2.2", "2.3", "end"][-7:] or texts[0] == "1.0"
-    assert "2.0" not in texts and "2.1" not in texts
+    assert sorted({*texts} - {"1.0"}) == ["1.1", "1.2", "1.3", "2.2", "2.3", "end"] and len({*texts}) == len(texts)
     for one in second[:-1]:
         if one.kind == Kind.PUBLISH:
             assert one.dup and one.packet_id == next(old.packet_id for old in found if old.text == one.text)

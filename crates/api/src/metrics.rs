@@ -28,12 +28,8 @@ async fn show(State(api): State<Shared>, caller: Caller) -> Result<Response, Pro
 
 fn text(api: &Api) -> String {
     let mut text = String::new();
-    let mut line = |(name, kind, help): (&str, &str, &str), labels: &str, value: u64| {
-        let written = write!(
-            text,
-            "# HELP roost_{name} {help}.\n# TYPE roost_{name} {kind}\nroost_{name}{labels} {value}\n"
-        );
-        debug_assert!(written.is_ok(), "writing into a string cannot fail");
+    let mut line = |about: (&str, &str, &str), labels: &str, value: u64| {
+        family(&mut text, about, [(labels, value)].into_iter());
     };
     for (name, kind, help, value) in api.hub.counters.all() {
         line((name, kind, help), "", value);
@@ -54,5 +50,23 @@ fn text(api: &Api) -> String {
         "",
         api.history.trim_position().0,
     );
+    let limits = api.hub.refusals.all().map(|(limit, count)| (format!("{{limit=\"{limit}\"}}"), count));
+    let about = ("limit_refusals_total", "counter", "How often somebody was refused or slowed by a limit");
+    family(&mut text, about, limits);
+    let doors = api.hub.doors.all().map(|(door, count)| (format!("{{protocol=\"{door}\"}}"), count));
+    family(&mut text, ("open_connections", "gauge", "Open connections by protocol"), doors);
     text
+}
+
+/// All values of one name, each with its labels.
+fn family<L: AsRef<str>>(
+    text: &mut String,
+    (name, kind, help): (&str, &str, &str),
+    values: impl Iterator<Item = (L, u64)>,
+) {
+    let mut written = write!(text, "# HELP roost_{name} {help}.\n# TYPE roost_{name} {kind}\n");
+    for (labels, value) in values {
+        written = written.and_then(|()| writeln!(text, "roost_{name}{} {value}", labels.as_ref()));
+    }
+    debug_assert!(written.is_ok(), "writing into a string cannot fail");
 }

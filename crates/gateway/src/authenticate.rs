@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roost_hub::Hub;
+use roost_hub::limit::Limit;
 use roost_hub::principal::Principal;
-use roost_hub::registry::{AuthenticateError, Presented};
+use roost_hub::registry::{AuthenticateError, Presented, RetryAfter};
 
 /// Why somebody was not let in.
 #[derive(Debug)]
@@ -26,10 +27,14 @@ pub(crate) async fn recognise(
 ) -> Result<Arc<Principal>, Failed> {
     let now = hub.now();
     let throttle = hub.throttle();
-    throttle.allow_login(address, identity, now).map_err(|wait| Failed::Wait(wait.0))?;
+    let waits = |wait: RetryAfter| {
+        hub.refusals.count(Limit::FailedLogins);
+        Failed::Wait(wait.0)
+    };
+    throttle.allow_login(address, identity, now).map_err(waits)?;
     let recognised = match hub.authenticate(presented) {
         Err(AuthenticateError::NeedsHashing(check)) => {
-            throttle.allow_hashing(address, identity, now).map_err(|wait| Failed::Wait(wait.0))?;
+            throttle.allow_hashing(address, identity, now).map_err(waits)?;
             let hub = Arc::clone(hub);
             // Ends by itself within a fraction of a second, also when nobody waits for it any more.
             let verified = tokio::task::spawn_blocking(move || hub.verify_password(&check)).await;

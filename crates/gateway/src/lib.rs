@@ -8,6 +8,7 @@ mod buffers;
 mod durable;
 pub mod http;
 mod listener;
+mod network;
 mod problem;
 mod reactor;
 mod settings;
@@ -17,5 +18,6 @@ mod timers;
 mod tls;
 
 pub use listener::{Gateway, ListenError, Protocol};
+pub use network::{InvalidNetwork, Network};
 pub use settings::Settings;
 pub use tls::{Tls, TlsError};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use roost_hub::Hub;
 use roost_hub::broker::CloseReason;
+use roost_hub::limit::{Door as Through, Limit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -191,13 +192,19 @@ impl Door {
     }
 
     fn let_in(&self, stream: TcpStream, address: SocketAddr, connections: &mut JoinSet<()>) {
-        let Some((admitted, pace)) = admit(&self.shared, address.ip()) else { return };
+        let through = match self.protocol {
+            Protocol::Mqtt => Through::Mqtt,
+            Protocol::Mqtts => Through::Mqtts,
+            Protocol::Http => Through::Http,
+            Protocol::Https => Through::Https,
+        };
+        let Some((admitted, welcome)) = admit(&self.shared, address.ip(), through) else { return };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%address, %error, "gone before it was let in");
             return;
         }
         let is_secure = matches!(self.protocol, Protocol::Mqtts | Protocol::Https);
-        let peer = Peer { address, common_name: None, pace, is_secure };
+        let peer = Peer { address, common_name: None, welcome, is_secure };
         match (self.protocol, &self.tls) {
             (Protocol::Mqtt, _) => {
                 connections.spawn(mqtt::serve(admitted, Stream::Tcp(Box::new(stream)), peer));
@@ -279,6 +286,9 @@ async fn shake_hands(
             tracing::debug!(address = %peer.address, %error, "no TLS");
             None
         }
-        Err(_late) => None,
+        Err(_late) => {
+            admitted.hub.refusals.count(Limit::LoginTimeout);
+            None
+        }
     }
 }

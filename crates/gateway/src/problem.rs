@@ -2,15 +2,18 @@
 //! never changes its meaning; `detail` says what to change.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use roost_hub::broker::{PublishError, SubscribeError};
+use roost_hub::limit::Limit;
 use roost_hub::registry::AuthenticateError;
 use roost_hub::storage::StorageError;
 use serde_json::{Value, json};
 
+use crate::admission::Refusal;
 use crate::authenticate::Failed;
 
 /// Why a request was refused.
@@ -73,6 +76,18 @@ impl Problem {
     /// 422: read and understood, but a value cannot be.
     pub(crate) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value cannot be taken", detail)
+    }
+
+    /// 429: more than is allowed in this time.
+    pub(crate) fn too_many(detail: &'static str, retry_after: Duration) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many", detail).retry_after(retry_after)
+    }
+
+    /// Says when it may be worth another try, in whole seconds, begun ones counted.
+    fn retry_after(self, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1_000).max(1);
+        let value = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
+        self.header(header::RETRY_AFTER, value)
     }
 
     /// Adds a header.
@@ -170,16 +185,34 @@ impl From<SubscribeError> for Problem {
 
 impl From<Failed> for Problem {
     fn from(failed: Failed) -> Self {
-        let busy = |seconds: u64| {
-            let detail = "Too many log-ins: wait as long as Retry-After says.";
-            Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many", detail)
-                .header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
-        };
+        let busy = |wait| Self::too_many("Too many log-ins: wait as long as Retry-After says.", wait);
         match failed {
-            Failed::Wait(wait) => busy(wait.as_secs()),
-            Failed::Denied(AuthenticateError::Busy) => busy(1),
+            Failed::Wait(wait) => busy(wait),
+            Failed::Denied(AuthenticateError::Busy) => busy(Duration::ZERO),
             Failed::Denied(AuthenticateError::Storage(error)) => error.into(),
             Failed::Denied(_) => Self::unauthenticated("The credential opens nothing, or no longer."),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { limit, retry_after } = refusal;
+        match limit {
+            Limit::Connections => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Cannot answer now",
+                "The server has as many connections as it may: wait as long as Retry-After says.",
+            )
+            .retry_after(retry_after),
+            Limit::ConnectionsPerAddress => {
+                Self::too_many("Your address has as many connections as it may.", retry_after)
+            }
+            Limit::ShutOut => {
+                Self::too_many("Too much of what your address sent was malformed.", retry_after)
+            }
+            _ => Self::too_many("Your address opens too many connections in a second.", retry_after),
         }
     }
 }

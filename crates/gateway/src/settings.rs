@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use roost_wire::mqtt::ConnectionOptions;
 
+use crate::network::Network;
+
 /// Bounds and deadlines of all doors.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The most connections at once, of all protocols.
     pub connections_max: usize,
-    /// The most connections at once from one address; loopback is exempt.
+    /// Addresses that are exempt from what is counted by address.
+    pub trusted: Vec<Network>,
+    /// The most connections at once from one address.
     pub connections_per_address_max: u32,
-    /// New connections in a second from one address; loopback is exempt.
+    /// New connections in a second from one address.
     pub connects_per_second_max: u32,
     /// For how long somebody may be connected without having said who they are.
     pub login_timeout: Duration,
@@ -33,6 +37,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             connections_max: 1_000_000,
+            trusted: Network::loopback(),
             connections_per_address_max: 1_000,
             connects_per_second_max: 50,
             login_timeout: Duration::from_secs(10),

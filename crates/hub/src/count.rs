@@ -22,6 +22,12 @@ impl Counter {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// A gauge goes with what it shows, from `before` to `after`.
+    pub fn move_by(&self, before: u64, after: u64) {
+        // Wraps around, so that adding a difference below zero takes away.
+        self.add(after.wrapping_sub(before));
+    }
+
     /// The number now.
     #[must_use]
     pub fn value(&self) -> u64 {
@@ -62,6 +68,8 @@ counters! {
     subscriptions: "gauge", "Subscriptions";
     /// Retained messages of all tenants.
     retained: "gauge", "Retained messages";
+    /// Bytes of the retained messages of all tenants.
+    retained_bytes: "gauge", "Bytes of retained messages, topics included";
     /// Messages published to the hub.
     messages_received_total: "counter", "Messages received";
     /// Messages put into outboxes.

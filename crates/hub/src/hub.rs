@@ -10,12 +10,15 @@ use crate::count::Counters;
 use crate::document::Documents;
 use crate::flight::FlightRecorder;
 use crate::latest::LatestValues;
+use crate::limit::{Limit, OpenDoors, Refusals};
 use crate::live::LiveFeed;
 use crate::mailbox::Mailboxes;
+use crate::pace::Paces;
 use crate::presence::PresenceBoard;
 use crate::registry::{Registry, Throttle};
 use crate::storage::{Durability, Position, StorageError, Store};
 use crate::time::{Clock, Timestamp};
+use crate::topic::{InvalidTopic, Topic};
 use crate::twin::Twins;
 
 /// Where randomness comes from: the system's in `server`, seeded in `testkit`.
@@ -44,11 +47,27 @@ pub struct Settings {
     pub session_expiry_max: Duration,
     /// The most sessions of a tenant, connected or not.
     pub sessions_max: usize,
+    /// The most connections of a tenant at once.
+    pub tenant_connections_max: usize,
     /// The most subscriptions of a session.
     pub subscriptions_max: usize,
     /// The most retained messages of a tenant.
     pub retained_max: usize,
-    /// The most QoS 1 and 2 messages on their way to a client that named no receive maximum.
+    /// The most bytes of the retained messages of a tenant: topics, payloads and properties.
+    pub retained_bytes_max: u64,
+    /// The longest topic or filter, in bytes; at most [`crate::topic::TOPIC_LENGTH_MAX`].
+    pub topic_length_max: usize,
+    /// The most levels of a topic or filter; at most [`crate::topic::TOPIC_LEVELS_MAX`].
+    pub topic_levels_max: usize,
+    /// Messages in a second from one device; 0 for any number.
+    pub publish_rate_max: u32,
+    /// Bytes of payload in a second from one device; 0 for any number.
+    pub publish_bytes_max: u64,
+    /// Malformed packets from one device before it is shut out; one is forgotten every 5 s.
+    pub malformed_max: u32,
+    /// For how long somebody who misbehaves is shut out; zero for never.
+    pub shut_out: Duration,
+    /// The most QoS 1 and 2 messages on their way to one client, whatever it offers.
     pub in_flight_max: u16,
     /// The most devices of a tenant.
     pub devices_max: usize,
@@ -67,9 +86,17 @@ impl Default for Settings {
             session_bytes_max: 256 * 1024 * 1024,
             session_expiry_max: Duration::from_secs(7 * 24 * 3600),
             sessions_max: 1_000_000,
+            tenant_connections_max: 1_000_000,
             subscriptions_max: 10_000,
             retained_max: 1_000_000,
-            in_flight_max: 100,
+            retained_bytes_max: 256 * 1024 * 1024,
+            topic_length_max: crate::topic::TOPIC_LENGTH_MAX,
+            topic_levels_max: crate::topic::TOPIC_LEVELS_MAX,
+            publish_rate_max: 200_000,
+            publish_bytes_max: 256 * 1024 * 1024,
+            malformed_max: 20,
+            shut_out: Duration::from_secs(60),
+            in_flight_max: 1_000,
             devices_max: 1_000_000,
             commands_max: 1_000,
             forward_after: 1_000_000,
@@ -93,11 +120,16 @@ pub struct Hub {
     pub(crate) flight: FlightRecorder,
     pub(crate) presence: PresenceBoard,
     pub(crate) latest: LatestValues,
+    pub(crate) paces: Paces,
     pub(crate) checkpoints: Mutex<Checkpoints>,
     /// Everything as it happens.
     pub live: LiveFeed,
     /// What `/metrics` shows.
     pub counters: Counters,
+    /// How often each limit was met.
+    pub refusals: Refusals,
+    /// The open connections by door.
+    pub doors: OpenDoors,
 }
 
 /// Why the hub could not open.
@@ -133,9 +165,12 @@ impl Hub {
             flight: FlightRecorder::default(),
             presence: PresenceBoard::default(),
             latest: LatestValues::default(),
+            paces: Paces::default(),
             checkpoints: Mutex::default(),
             live: LiveFeed::default(),
             counters: Counters::default(),
+            refusals: Refusals::default(),
+            doors: OpenDoors::default(),
             store,
             ports,
             settings,
@@ -166,6 +201,29 @@ impl Hub {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Reads a topic that somebody said, within the bounds that an operator set.
+    ///
+    /// # Errors
+    /// [`InvalidTopic`] says which rule is broken.
+    pub fn topic(&self, text: &str) -> Result<Topic, InvalidTopic> {
+        self.check_topic_bounds(text)?;
+        Topic::parse(text)
+    }
+
+    /// Whether a topic or filter is within the bounds that an operator set.
+    ///
+    /// # Errors
+    /// [`InvalidTopic::TooLong`], which is counted.
+    pub fn check_topic_bounds(&self, text: &str) -> Result<(), InvalidTopic> {
+        let Settings { topic_length_max, topic_levels_max, .. } = self.settings;
+        let levels = || text.bytes().filter(|byte| *byte == b'/').count() + 1;
+        if text.len() > topic_length_max || (text.len() >= topic_levels_max && levels() > topic_levels_max) {
+            self.refusals.count(Limit::Topic);
+            return Err(InvalidTopic::TooLong { bytes: topic_length_max, levels: topic_levels_max });
+        }
+        Ok(())
     }
 
     /// Bytes that nobody can guess.

@@ -83,19 +83,25 @@ impl Hub {
         address: Option<&str>,
         now: Timestamp,
     ) {
-        match address {
-            Some(address) => {
-                let text = format_args!("{protocol} from {address}");
-                self.note(tenant, device, FlightKind::Connected, text, now);
-            }
-            None => self.note(tenant, device, FlightKind::Connected, protocol, now),
-        }
         let mut shard = self.presence.contacts.shard(device);
         let contact = shard.entry(tenant, device);
+        let others = contact.sessions;
         contact.sessions += 1;
         contact.seen(protocol, now);
         contact.saved = Saved::Stale;
         drop(shard);
+        let kind = FlightKind::Connected;
+        // a credential that was copied shows here, with both addresses.
+        match (address, others) {
+            (Some(address), 0) => {
+                self.note(tenant, device, kind, format_args!("{protocol} from {address}"), now)
+            }
+            (Some(address), _) => {
+                let text = format_args!("{protocol} from {address}, beside {others} that are open");
+                self.note(tenant, device, kind, text, now);
+            }
+            (None, _) => self.note(tenant, device, kind, protocol, now),
+        }
         self.announce(tenant, device, now);
     }
 

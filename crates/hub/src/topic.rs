@@ -26,17 +26,24 @@ pub enum InvalidTopic {
     /// MQTT 5.0 [MQTT-4.8.2-1] and [MQTT-4.8.2-2].
     #[error("a shared subscription is `$share/NAME/FILTER`, the name without `/`, `+` and `#`")]
     Share,
-    /// Our own limits, [`TOPIC_LENGTH_MAX`] and [`TOPIC_LEVELS_MAX`].
-    #[error("a topic has at most 1,024 bytes and 128 levels")]
-    TooLong,
+    /// Our own limits, [`TOPIC_LENGTH_MAX`] and [`TOPIC_LEVELS_MAX`] or less.
+    #[error("a topic has at most {bytes} bytes and {levels} levels")]
+    TooLong {
+        /// The most bytes.
+        bytes: usize,
+        /// The most levels.
+        levels: usize,
+    },
 }
+
+const TOO_LONG: InvalidTopic = InvalidTopic::TooLong { bytes: TOPIC_LENGTH_MAX, levels: TOPIC_LEVELS_MAX };
 
 fn check_text(text: &str) -> Result<(), InvalidTopic> {
     if text.is_empty() {
         return Err(InvalidTopic::Empty);
     }
     if text.len() > TOPIC_LENGTH_MAX {
-        return Err(InvalidTopic::TooLong);
+        return Err(TOO_LONG);
     }
     let mut levels = 1;
     for byte in text.bytes() {
@@ -46,7 +53,7 @@ fn check_text(text: &str) -> Result<(), InvalidTopic> {
             _ => {}
         }
     }
-    if levels > TOPIC_LEVELS_MAX { Err(InvalidTopic::TooLong) } else { Ok(()) }
+    if levels > TOPIC_LEVELS_MAX { Err(TOO_LONG) } else { Ok(()) }
 }
 
 /// A topic name: what a message is published to. Cheap to clone.

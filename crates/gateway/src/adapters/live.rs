@@ -11,6 +11,7 @@ use roost_hub::broker::{
     CloseReason, ConnectOptions, Delivery, Leave, Outgoing, Received as PubRec, RetainHandling, Session,
     Start, SubscribeRequest, SubscriptionFlags, SubscriptionOptions,
 };
+use roost_hub::limit::Limit;
 use roost_hub::message::{Message, QoS};
 use roost_hub::principal::Principal;
 use roost_hub::storage::{Position, StorageError};
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::mqtt::Peer;
-use super::said::SaidPublish;
+use super::said::{self, SaidPublish};
 use crate::admission::Admitted;
 use crate::http::credentials::by_token;
 use crate::http::socket::{self, Ended, Received, Socket};
@@ -80,7 +81,10 @@ pub(crate) async fn serve(
         None => match timeout(server.settings.login_timeout, log_in(&server, &mut socket, &peer)).await {
             Ok(Ok(principal)) => principal,
             Ok(Err(Some(ended))) => return socket::end(socket, ended).await,
-            Ok(Err(None)) | Err(_) => {
+            refused @ (Ok(Err(None)) | Err(_)) => {
+                if refused.is_err() {
+                    server.hub.refusals.count(Limit::LoginTimeout);
+                }
                 return socket.close(close_code::POLICY_VIOLATION, "who are you? send {\"token\":…}").await;
             }
         },
@@ -206,7 +210,8 @@ impl Live {
             return Ok(unsubscribing.position.unwrap_or_default());
         }
         if let Some(said) = &frame.publish {
-            let message = said.message(self.session.principal(), self.server.hub.now())?;
+            let message = said.message(&self.server.hub, self.session.principal())?;
+            said::take_turn(&self.server.hub, self.session.principal(), &message)?;
             // What comes over one connection comes once, so QoS 2 asks for no more than QoS 1 here.
             return Ok(self.session.publish(message, None)?.position.unwrap_or_default());
         }
@@ -219,7 +224,8 @@ impl Live {
             .principal()
             .full_name(filter)
             .map_err(|error| Problem::forbidden(error.to_string()))?;
-        let subscribed = Subscribed::parse(&full).map_err(|error| Problem::invalid(error.to_string()))?;
+        let bounded = self.server.hub.check_topic_bounds(&full).and_then(|()| Subscribed::parse(&full));
+        let subscribed = bounded.map_err(|error| Problem::invalid(error.to_string()))?;
         Ok((subscribed, matches!(full, std::borrow::Cow::Owned(_))))
     }
 

@@ -1,14 +1,13 @@
 //! A publish as JSON says it, over HTTP and WebSocket alike.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use roost_hub::Hub;
 use roost_hub::broker::PublishError;
 use roost_hub::message::{Message, QoS};
 use roost_hub::principal::Principal;
-use roost_hub::time::Timestamp;
-use roost_hub::topic::Topic;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -33,9 +32,10 @@ impl SaidPublish {
     ///
     /// # Errors
     /// What is not as it must be.
-    pub(crate) fn message(&self, principal: &Principal, now: Timestamp) -> Result<Message, Problem> {
+    pub(crate) fn message(&self, hub: &Hub, principal: &Principal) -> Result<Message, Problem> {
         let full = principal.full_name(&self.topic).map_err(|error| Problem::forbidden(error.to_string()))?;
-        let topic = Topic::parse(&full).map_err(|error| Problem::invalid(format!("`topic`: {error}.")))?;
+        let now = hub.now();
+        let topic = hub.topic(&full).map_err(|error| Problem::invalid(format!("`topic`: {error}.")))?;
         let json = self.payload.get();
         let payload = if json.starts_with('"') {
             let text: String = serde_json::from_str(json)
@@ -52,6 +52,20 @@ impl SaidPublish {
         }
         Ok(message)
     }
+}
+
+/// Counts a message against the rate of its publisher, if that is a device.
+///
+/// # Errors
+/// 429: it publishes too fast.
+pub(crate) fn take_turn(hub: &Hub, principal: &Principal, message: &Message) -> Result<(), Problem> {
+    let Some(device) = principal.device() else { return Ok(()) };
+    hub.take_turn(&principal.tenant, device, message.payload.len(), message.time).map_err(too_fast)
+}
+
+/// The device publishes faster than it may.
+pub(crate) fn too_fast(wait: Duration) -> Problem {
+    Problem::too_many("This device publishes faster than it may: wait as long as Retry-After says.", wait)
 }
 
 /// Publishes on behalf of somebody without a session; durable when it returns.

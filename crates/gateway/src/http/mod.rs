@@ -17,6 +17,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use roost_hub::limit::Limit;
 use roost_hub::principal::Principal;
 use roost_wire::mqtt::{ForeignProtocol, foreign_protocol};
 use roost_wire::websocket::handshake::{self, Upgrade};
@@ -25,10 +26,9 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::adapters::{live, mqtt};
-use crate::admission::Admitted;
+use crate::admission::{Admitted, SLOWED_BY, Welcome};
 use crate::listener::asked;
 use crate::problem::Problem;
-use crate::settings::Settings;
 use crate::stream::Stream;
 use body::PacedBody;
 pub(crate) use body::TooSlow;
@@ -74,19 +74,32 @@ pub(crate) struct HttpDoor {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(door: HttpDoor, server: Admitted, mut stream: Stream, peer: mqtt::Peer) {
+pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stream, peer: mqtt::Peer) {
     let mut buffer = Vec::new();
     let read = read_head(&mut stream, &mut buffer);
     let length = match tokio::time::timeout(server.settings.login_timeout, read).await {
-        Err(_late) => return refuse(stream, &Problem::too_slow("The head took too long to come.")).await,
+        Err(_late) => {
+            server.hub.refusals.count(Limit::LoginTimeout);
+            return refuse(stream, &Problem::too_slow("The head took too long to come.")).await;
+        }
         Ok(Ok(Some(length))) => length,
         Ok(Ok(None)) => return hint(&server, &buffer, &peer),
-        Ok(Err(problem)) => return refuse(stream, &problem).await,
+        Ok(Err(problem)) => {
+            server.fault();
+            return refuse(stream, &problem).await;
+        }
     };
+    match peer.welcome {
+        Welcome::Served => {}
+        Welcome::Slowed => tokio::time::sleep(SLOWED_BY).await,
+        // W-20: who cannot stay is told when to come again.
+        Welcome::Refused(refusal) => return refuse(stream, &refusal.into()).await,
+    }
     let head = match Head::parse(buffer.get(..length).unwrap_or_default()) {
         Ok(head) => head,
         Err(problem) => {
             hint(&server, &buffer, &peer);
+            server.fault();
             return refuse(stream, &problem).await;
         }
     };
@@ -102,6 +115,7 @@ pub(crate) async fn serve(door: HttpDoor, server: Admitted, mut stream: Stream, 
         return;
     }
     drop(buffer);
+    server.became_websocket();
     match (spoken, principal) {
         (Spoken::Mqtt, _) => {
             let stream = Stream::WebSocket(Box::new(WebSocketStream::new(stream, behind)));
@@ -219,8 +233,7 @@ async fn upgrade(
 async fn hand_over(door: HttpDoor, server: &Admitted, stream: Rewind, peer: &mqtt::Peer) {
     let HttpDoor { router, mut shutdown } = door;
     let seen = Peer { address: peer.address, is_secure: peer.is_secure };
-    let settings = &server.settings;
-    let service = service_fn(move |request| answer(router.clone(), request, seen, settings));
+    let service = service_fn(move |request| answer(router.clone(), request, seen, server));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -244,14 +257,16 @@ async fn answer(
     mut router: axum::Router,
     request: http::Request<Incoming>,
     peer: Peer,
-    settings: &Settings,
+    server: &Admitted,
 ) -> Result<axum::response::Response, std::convert::Infallible> {
     use axum::response::IntoResponse;
 
+    let settings = &server.settings;
     let is_stream = body::is_stream(request.headers());
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
     if declared > settings.body_length_max && !is_stream {
+        server.hub.refusals.count(Limit::BodyBytes);
         // H-10: refused before it is read, so the connection cannot go on.
         let mut response = Problem::too_large(settings.body_length_max).into_response();
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use roost_gateway::{Gateway, Protocol, Settings, Tls};
@@ -27,19 +27,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const TOKEN: &str = "a-token-of-the-device";
 pub(crate) const ADMIN: &str = "a-token-of-the-owner-1234567890";
 
-#[derive(Debug)]
-struct RunningClock;
+/// The clocks of the machine, which a test may move forward.
+#[derive(Debug, Default)]
+struct RunningClock {
+    ahead: AtomicI64,
+}
 
 impl Clock for RunningClock {
     fn wall(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "the test's own clock")]
         let now = std::time::SystemTime::now();
         let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
-        Timestamp(i64::try_from(since.as_millis()).unwrap())
+        Timestamp(i64::try_from(since.as_millis()).unwrap() + self.ahead.load(Ordering::SeqCst))
     }
     fn now(&self) -> Instant {
         #[expect(clippy::disallowed_methods, reason = "the test's own clock")]
-        Instant::now()
+        let now = Instant::now();
+        now + Duration::from_millis(self.ahead.load(Ordering::SeqCst).unsigned_abs())
     }
 }
 
@@ -59,6 +63,7 @@ pub(crate) struct World {
     pub(crate) hub: Arc<Hub>,
     pub(crate) mqtt: SocketAddr,
     pub(crate) http: SocketAddr,
+    clock: Arc<RunningClock>,
     stop: watch::Sender<bool>,
     running: JoinSet<()>,
 }
@@ -91,11 +96,32 @@ impl World {
 
     /// A world on a store, whose doors all have TLS when there are certificates.
     pub(crate) async fn on(store: Store, settings: Settings, tls: Option<Arc<Tls>>) -> Self {
-        let ports = Ports { clock: Arc::new(RunningClock), rng: Arc::new(Counting::default()) };
-        let hub = Hub::open(store, ports, roost_hub::Settings::default()).unwrap();
-        hub.ensure_admin_token(ADMIN).await.unwrap();
+        Self::not_set_up(store, (settings, roost_hub::Settings::default()), tls).set_up().await
+    }
+
+    /// A world in memory with bounds of its own.
+    pub(crate) async fn within(settings: Settings, hub: roost_hub::Settings) -> Self {
+        let settings = Settings { tick: Duration::from_millis(20), ..settings };
+        Self::not_set_up(MemoryStore::store(), (settings, hub), None).set_up().await
+    }
+
+    /// Makes the owner and the device `s1`.
+    pub(crate) async fn set_up(self) -> Self {
+        self.hub.ensure_admin_token(ADMIN).await.unwrap();
         let new = NewDevice { id: Some(device()), token: Some(TOKEN.to_owned()), ..NewDevice::default() };
-        hub.create_device(&tenant(), new).await.unwrap();
+        self.hub.create_device(&tenant(), new).await.unwrap();
+        self
+    }
+
+    /// A world in which nobody is registered yet.
+    pub(crate) fn not_set_up(
+        store: Store,
+        (settings, hub): (Settings, roost_hub::Settings),
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
+        let clock = Arc::new(RunningClock::default());
+        let ports = Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::new(Counting::default()) };
+        let hub = Hub::open(store, ports, hub).unwrap();
         let router = roost_gateway::adapters::http::router(Arc::clone(&hub), &settings);
         let mut gateway = Gateway::new(Arc::clone(&hub), settings, router);
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -110,7 +136,18 @@ impl World {
         running.spawn(gateway.run(stopping));
         let deferred = Arc::clone(&hub);
         running.spawn(async move { deferred.run_deferred().await });
-        Self { hub, mqtt, http, stop, running }
+        Self { hub, mqtt, http, clock, stop, running }
+    }
+
+    /// Moves both clocks forward.
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.clock.ahead.fetch_add(i64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// What the flight recorder says of `s1`, the newest first.
+    pub(crate) fn flight(&self) -> Vec<String> {
+        let entries = self.hub.flight_entries(&tenant(), &device()).unwrap();
+        entries.into_iter().map(|entry| entry.detail).collect()
     }
 
     /// A device of its own, with [`TOKEN`] and its id as token.

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::common::{PATIENCE, TOKEN, World, hasty};
 
 /// Sends bytes and gives the status and body of the one answer; the server closes or was asked to.
-async fn exchange(world: &World, bytes: &[u8]) -> (u16, String) {
+pub(crate) async fn exchange(world: &World, bytes: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(world.http).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
@@ -21,7 +21,7 @@ async fn exchange(world: &World, bytes: &[u8]) -> (u16, String) {
     (status, body)
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 

@@ -5,6 +5,7 @@
 mod common;
 mod durable;
 mod http;
+mod limits;
 mod live;
 mod login;
 mod mqtt;

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::common::{PATIENCE, TOKEN, World, connect, publish};
 
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+pub(crate) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
 Sec-WebSocket-Key: q83vEjRWeJCrze8SNFZ4kA==\r\n";
 
 /// Sends a head and gives what comes back until the server closes or there is an end of a head.
@@ -23,7 +23,7 @@ pub(crate) async fn ask(world: &World, head: &str) -> (TcpStream, String) {
     (stream, String::from_utf8(answer).unwrap())
 }
 
-async fn upgraded(world: &World, path: &str, more: &str) -> TcpStream {
+pub(crate) async fn upgraded(world: &World, path: &str, more: &str) -> TcpStream {
     let (stream, answer) =
         ask(world, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n{UPGRADE}{more}\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");

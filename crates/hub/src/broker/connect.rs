@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::hub::Hub;
 use crate::id::TenantId;
+use crate::limit::Limit;
 use crate::principal::{Principal, Whose};
 use crate::storage::{Position, StorageError};
 use crate::time::Timestamp;
@@ -14,7 +15,7 @@ use super::publish::PublishError;
 use super::session::{Facts, Leave, Owner, Session, Shared};
 use super::tree::{Known, Subscriber, SubscriptionFlags};
 use super::will::Will;
-use super::{ConnectionNumber, Due, TenantBroker, stored};
+use super::{ConnectionNumber, Due, Takeovers, TenantBroker, stored};
 
 /// What a client asks for when it connects.
 #[derive(Clone, Debug)]
@@ -56,6 +57,9 @@ pub enum ConnectError {
     /// The tenant has as many sessions as it may.
     #[error("a tenant may have {0} sessions at most")]
     QuotaExceeded(usize),
+    /// The tenant has as many connections as it may.
+    #[error("a tenant may have {0} connections at most")]
+    TooManyConnections(usize),
     /// The store could not take it.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -73,9 +77,6 @@ pub struct Connected {
     /// CONNACK may be sent once the log is durable up to here.
     pub position: Option<Position>,
 }
-
-/// How many QoS 1 and 2 messages are on their way to one client at most, whatever it offers.
-const WINDOW_MAX: u16 = 1_000;
 
 impl Hub {
     /// Lets a client in, under its own id or one that is made up.
@@ -102,6 +103,11 @@ impl Hub {
         {
             return Err(ConnectError::ClientIdTaken);
         }
+        let takeovers = match &existing {
+            Some(shared) => self.count_takeover(shared, &options),
+            None => Takeovers::default(),
+        };
+        let place = self.take_place(&tenant, existing.as_ref())?;
         let resumed = match existing {
             Some(shared) if options.start == Start::Resume && is_resumable(principal, &shared) => {
                 self.take_over(&shared, Start::Resume);
@@ -117,7 +123,7 @@ impl Hub {
         let is_present = resumed.is_some();
         let shared = match resumed {
             Some(shared) => shared,
-            None => self.new_session(&tenant, &client_id, principal)?,
+            None => self.new_session(&tenant, &client_id, (principal, takeovers))?,
         };
         let (connection, position) = self.attach(&shared, principal, expiry, options)?;
         if !self.principal_holds(principal)? {
@@ -133,6 +139,7 @@ impl Hub {
         if is_present {
             self.offer_commands_again(&shared);
         }
+        place.keep();
         let session = Session {
             hub: Arc::clone(self),
             shared,
@@ -148,10 +155,11 @@ impl Hub {
         &self,
         tenant: &Arc<TenantBroker>,
         client_id: &Arc<str>,
-        principal: &Arc<Principal>,
+        (principal, takeovers): (&Arc<Principal>, Takeovers),
     ) -> Result<Arc<Shared>, ConnectError> {
         let most = self.settings.sessions_max;
         if tenant.sessions().len() >= most {
+            self.refusals.count(Limit::Sessions);
             return Err(ConnectError::QuotaExceeded(most));
         }
         let facts = Facts {
@@ -165,6 +173,7 @@ impl Hub {
             address: None,
             connected_at: Timestamp::default(),
             disconnected_at: None,
+            takeovers,
         };
         let number = self.next_session_number()?;
         let shared = Arc::new(Shared::new(number, Arc::clone(tenant), Arc::clone(client_id), facts));
@@ -211,7 +220,7 @@ impl Hub {
         outbox.rewind();
         outbox.is_connected = true;
         outbox.closing = None;
-        outbox.window = options.receive_maximum.min(WINDOW_MAX);
+        outbox.window = options.receive_maximum.min(self.settings.in_flight_max);
         Ok((connection, position))
     }
 

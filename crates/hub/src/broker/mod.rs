@@ -1,5 +1,6 @@
 //! The broker: who is connected, who subscribed to what, and how a message gets to them.
 
+mod admit;
 mod command;
 mod connect;
 mod device_topic;
@@ -36,6 +37,7 @@ pub use subscribe::{RetainHandling, SubscribeError, SubscribeRequest, Subscribin
 pub use tree::{Condition, SubscriptionFlags, SubscriptionOptions};
 pub use will::Will;
 
+use admit::{Takeovers, TenantConnections};
 use publish::Deferred;
 use retained::Retained;
 use session::Shared;
@@ -52,11 +54,18 @@ pub(crate) struct TenantBroker {
     tree: Mutex<SubscriptionTree>,
     sessions: Mutex<HashMap<Arc<str>, Arc<Shared>>>,
     retained: Mutex<Retained>,
+    connections: TenantConnections,
 }
 
 impl TenantBroker {
     fn new(id: TenantId) -> Self {
-        Self { id, tree: Mutex::default(), sessions: Mutex::default(), retained: Mutex::default() }
+        Self {
+            id,
+            tree: Mutex::default(),
+            sessions: Mutex::default(),
+            retained: Mutex::default(),
+            connections: TenantConnections::default(),
+        }
     }
 
     fn tree(&self) -> MutexGuard<'_, SubscriptionTree> {

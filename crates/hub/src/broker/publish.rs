@@ -158,7 +158,7 @@ impl Hub {
             }
         }
         if message.retain && !message.payload.is_empty() {
-            self.check_retained(principal, &message.topic)?;
+            self.check_retained(principal, &message)?;
         }
         let tenant = match origin.session {
             Some(shared) => Arc::clone(&shared.tenant),

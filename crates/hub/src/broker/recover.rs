@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 use super::outbox::{Identifiers, Marks, Outbox, Queued};
 use super::session::{Facts, Owner, Shared};
 use super::tree::{Condition, Known, Subscriber};
-use super::{lock, retained, stored};
+use super::{Takeovers, lock, retained, stored};
 
 /// The reader of the log whose views are saved at checkpoints.
 pub(crate) const READER: &str = "hub";
@@ -88,6 +88,7 @@ impl Hub {
                 address: None,
                 connected_at: Timestamp::default(),
                 disconnected_at: stored.disconnected_at,
+                takeovers: Takeovers::default(),
             };
             let tenant = self.broker.tenant(&tenant);
             let number = SessionNumber(stored.number);
@@ -114,8 +115,7 @@ impl Hub {
     fn recover_views(&self, sessions: &Sessions) -> Result<(), OpenError> {
         for_each_entry(self, "retained", |_, entry| {
             if let Some((tenant, kept)) = retained::decode(&entry.value) {
-                self.broker.tenant(&tenant).retained().restore(kept);
-                self.counters.retained.increment();
+                self.restore_retained(&tenant, kept);
             }
         })?;
         let mut damaged = None;
@@ -269,6 +269,7 @@ fn gone(owner: Owner) -> Facts {
         address: None,
         connected_at: Timestamp::default(),
         disconnected_at: None,
+        takeovers: Takeovers::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::hub::Hub;
 use crate::id::TenantId;
+use crate::limit::Limit;
 use crate::message::Message;
 use crate::principal::Principal;
 use crate::record::{self, Record};
@@ -27,43 +28,41 @@ pub(crate) struct Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     messages: BTreeMap<Topic, Kept>,
+    /// The size of all messages, see [`size`].
+    bytes: u64,
     /// Topics whose message changed since the last checkpoint.
     dirty: BTreeSet<Topic>,
 }
 
 impl Retained {
-    pub(crate) fn len(&self) -> usize {
-        self.messages.len()
+    fn get(&self, topic: &Topic) -> Option<&Message> {
+        self.messages.get(topic).map(|kept| &*kept.message)
     }
 
-    pub(crate) fn has(&self, topic: &Topic) -> bool {
-        self.messages.contains_key(topic)
-    }
-
-    /// Keeps or (with an empty payload) deletes; what is newer already stays. Gives by how much
-    /// the number of messages changed.
-    pub(crate) fn set(&mut self, message: &Arc<Message>, position: Position) -> i8 {
+    /// Keeps or (with an empty payload) deletes; what is newer already stays.
+    fn set(&mut self, message: &Arc<Message>, position: Position) {
         if self.messages.get(&message.topic).is_some_and(|kept| kept.position > position) {
-            return 0;
+            return;
         }
         self.dirty.insert(message.topic.clone());
-        if message.payload.is_empty() {
-            return -i8::from(self.messages.remove(&message.topic).is_some());
-        }
-        let kept = Kept { message: Arc::clone(message), position };
-        i8::from(self.messages.insert(message.topic.clone(), kept).is_none())
+        let former = if message.payload.is_empty() {
+            self.messages.remove(&message.topic)
+        } else {
+            self.bytes += size(message);
+            let kept = Kept { message: Arc::clone(message), position };
+            self.messages.insert(message.topic.clone(), kept)
+        };
+        self.bytes -= former.map_or(0, |kept| size(&kept.message));
     }
 
-    /// Deletes all; gives how many there were.
-    pub(crate) fn clear(&mut self) -> usize {
-        let messages = std::mem::take(&mut self.messages);
-        let count = messages.len();
-        self.dirty.extend(messages.into_keys());
-        count
+    fn clear(&mut self) {
+        self.bytes = 0;
+        self.dirty.extend(std::mem::take(&mut self.messages).into_keys());
     }
 
     /// Puts back what a checkpoint saved.
-    pub(crate) fn restore(&mut self, kept: Kept) {
+    fn restore(&mut self, kept: Kept) {
+        self.bytes += size(&kept.message);
         self.messages.insert(kept.message.topic.clone(), kept);
     }
 
@@ -103,6 +102,17 @@ impl Retained {
     }
 }
 
+/// What counts of a message: what somebody else chose the length of.
+fn size(message: &Message) -> u64 {
+    let properties = message.properties.as_ref().map_or(0, |properties| {
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        let user: usize = properties.user.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let correlation = properties.correlation_data.as_ref().map_or(0, Bytes::len);
+        user + correlation + text(&properties.content_type) + text(&properties.response_topic)
+    });
+    (message.topic.as_str().len() + message.payload.len() + properties) as u64
+}
+
 fn key(tenant: &TenantId, topic: &Topic) -> Option<Key> {
     let levels = topic.as_str().split('/');
     levels.fold(Key::of("retained").level(tenant.as_str()), |key, level| key.level(level)).key().ok()
@@ -129,33 +139,54 @@ pub(crate) fn decode(value: &Bytes) -> Option<(TenantId, Kept)> {
 
 impl Hub {
     /// Is there room for one more retained message?
-    pub(super) fn check_retained(&self, principal: &Principal, topic: &Topic) -> Result<(), PublishError> {
+    pub(super) fn check_retained(
+        &self,
+        principal: &Principal,
+        message: &Message,
+    ) -> Result<(), PublishError> {
         let tenant = self.broker.tenant(&principal.tenant);
         let retained = tenant.retained();
         // A topic whose table key would be too long cannot be kept over a restart.
-        if key(&tenant.id, topic).is_none() {
+        if key(&tenant.id, &message.topic).is_none() {
             return Err(PublishError::TopicInvalid("this topic is too long for a retained message"));
         }
-        if retained.len() >= self.settings.retained_max && !retained.has(topic) {
+        let former = retained.get(&message.topic);
+        if retained.messages.len() >= self.settings.retained_max && former.is_none() {
+            self.refusals.count(Limit::Retained);
             return Err(PublishError::QuotaExceeded("the tenant has as many retained messages as it may"));
+        }
+        let bytes = (retained.bytes + size(message)).saturating_sub(former.map_or(0, size));
+        if bytes > self.settings.retained_bytes_max && bytes > retained.bytes {
+            self.refusals.count(Limit::RetainedBytes);
+            return Err(PublishError::QuotaExceeded(
+                "the retained messages of the tenant have as many bytes as they may",
+            ));
         }
         Ok(())
     }
 
     /// Forgets the tenant's retained messages, the saved ones with the next checkpoint.
     pub(crate) fn forget_retained(&self, tenant: &TenantId) {
-        let tenant = self.broker.tenant(tenant);
-        let removed = tenant.retained().clear();
-        for _ in 0..removed {
-            self.counters.retained.decrement();
-        }
+        self.change_retained(&self.broker.tenant(tenant), Retained::clear);
+    }
+
+    /// Puts back what a checkpoint saved.
+    pub(super) fn restore_retained(&self, tenant: &TenantId, kept: Kept) {
+        self.change_retained(&self.broker.tenant(tenant), |retained| retained.restore(kept));
     }
 
     pub(super) fn retain(&self, tenant: &TenantBroker, message: &Arc<Message>, position: Position) {
-        match tenant.retained().set(message, position) {
-            1 => self.counters.retained.increment(),
-            -1 => self.counters.retained.decrement(),
-            _ => {}
-        }
+        self.change_retained(tenant, |retained| retained.set(message, position));
+    }
+
+    /// Keeps the gauges in step.
+    fn change_retained(&self, tenant: &TenantBroker, change: impl FnOnce(&mut Retained)) {
+        let mut retained = tenant.retained();
+        let before = (retained.messages.len() as u64, retained.bytes);
+        change(&mut retained);
+        let after = (retained.messages.len() as u64, retained.bytes);
+        drop(retained);
+        self.counters.retained.move_by(before.0, after.0);
+        self.counters.retained_bytes.move_by(before.1, after.1);
     }
 }

@@ -23,7 +23,7 @@ use super::outbox::{CloseReason, Delivery, Marks, Outbox, Outgoing, Queued, pack
 use super::publish::{Origin, PublishError, Published};
 use super::tree::SubscriptionOptions;
 use super::will::Will;
-use super::{ConnectionNumber, TenantBroker};
+use super::{ConnectionNumber, Takeovers, TenantBroker};
 
 /// What everybody who delivers to a session shares with its connection.
 pub(crate) struct Shared {
@@ -86,6 +86,7 @@ pub(crate) struct Facts {
     pub(crate) address: Option<Box<str>>,
     pub(crate) connected_at: Timestamp,
     pub(crate) disconnected_at: Option<Timestamp>,
+    pub(crate) takeovers: Takeovers,
 }
 
 impl fmt::Debug for Shared {
@@ -232,6 +233,12 @@ impl Session {
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.shared.client_id
+    }
+
+    /// The hub in which the session is.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 
     /// Who is connected.
@@ -483,6 +490,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.shared.tenant.connections.leave();
         if !self.has_left {
             self.flush();
             Hub::disconnect(&self.hub, &self.shared, self.connection, Leave::Lost, None);

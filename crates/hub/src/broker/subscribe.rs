@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::access;
+use crate::limit::Limit;
 use crate::message::QoS;
 use crate::storage::{Position, StorageError};
 use crate::topic::Subscribed;
@@ -132,6 +133,7 @@ impl Session {
             Err(place) => {
                 let most = self.hub.settings.subscriptions_max;
                 if facts.subscriptions.len() >= most {
+                    self.hub.refusals.count(Limit::Subscriptions);
                     return Err(SubscribeError::QuotaExceeded(most));
                 }
                 if facts.subscriptions.is_empty() {

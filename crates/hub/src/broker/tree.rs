@@ -363,6 +363,7 @@ mod tests {
             address: None,
             connected_at: Timestamp(0),
             disconnected_at: None,
+            takeovers: Default::default(),
         };
         Arc::new(Shared::new(SessionNumber(number), tenant, Arc::from(number.to_string()), facts))
     }

@@ -29,6 +29,7 @@ mod user;
 mod web_session;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::id::{TenantId, TokenId};
@@ -65,6 +66,8 @@ pub struct Registry {
     /// Who has a connection with an API token: many connections of one application share it.
     applications: Mutex<HashMap<(TenantId, TokenId), Weak<Principal>>>,
     set_up: Mutex<SetUp>,
+    /// Whether an owner was ever seen.
+    has_owner: AtomicBool,
     /// Failed log-ins, by identity and by address.
     pub throttle: Throttle,
 }

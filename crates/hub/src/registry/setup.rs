@@ -1,6 +1,7 @@
 //! The first owner: made by whoever holds the token that the console shows at the first start.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
@@ -53,6 +54,17 @@ impl Hub {
         let has_owner = self.user_records(&tenant)?.iter().any(|record| record.role == Role::Owner)
             || self.token_records(&tenant)?.iter().any(|record| record.role == Role::Owner);
         Ok(!has_owner)
+    }
+
+    /// Whether there is somebody whom devices and programs could be registered by. Before, doors
+    /// other than the set-up page stay shut. Cheap once it is so.
+    #[must_use]
+    pub fn is_set_up(&self) -> bool {
+        let has_owner = &self.registry.has_owner;
+        if !has_owner.load(Ordering::Relaxed) && self.setup_needed() == Ok(false) {
+            has_owner.store(true, Ordering::Relaxed);
+        }
+        has_owner.load(Ordering::Relaxed)
     }
 
     /// A new set-up token, in place of the one before; `None` when there is an owner.

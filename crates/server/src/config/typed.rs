@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use roost_gateway::Network;
 use roost_hub::registry::Secret;
 
 use super::given::{ConfigError, Given};
@@ -39,11 +41,14 @@ pub(crate) enum LogFormat {
 }
 
 /// Bounds of doors and connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
     pub(crate) connections_per_address: u32,
     pub(crate) connect_rate: u32,
+    pub(crate) trusted: Vec<Network>,
+    pub(crate) login_timeout: Duration,
+    pub(crate) receive_maximum: NonZeroU16,
     pub(crate) packet_bytes: u32,
     pub(crate) body_bytes: usize,
 }
@@ -80,6 +85,9 @@ impl Config {
         if given.text("retention") != "forever" {
             return Err(given.refuse("retention", "this version keeps history for ever; write forever"));
         }
+        if duration(given, "limits.login_timeout").is_zero() {
+            return Err(given.refuse("limits.login_timeout", "nobody could log in; write 10s"));
+        }
         if given.text("data").is_empty() {
             return Err(given.refuse("data", "write the path of a directory"));
         }
@@ -103,6 +111,10 @@ impl Config {
                 connections: number(given, "limits.connections"),
                 connections_per_address: number(given, "limits.connections_per_address"),
                 connect_rate: number(given, "limits.connect_rate"),
+                trusted: value::networks(given.text("limits.trusted")).unwrap_or_default(),
+                login_timeout: duration(given, "limits.login_timeout"),
+                receive_maximum: NonZeroU16::new(number(given, "limits.receive_maximum"))
+                    .unwrap_or(NonZeroU16::MIN),
                 packet_bytes: number(given, "limits.packet_bytes"),
                 body_bytes: number(given, "limits.body_bytes"),
             },
@@ -118,14 +130,27 @@ fn number<T: TryFrom<u64> + Default>(given: &Given, name: &str) -> T {
     value::bytes(text).and_then(|number| T::try_from(number).ok()).unwrap_or_default()
 }
 
+/// The duration of a setting that is one.
+fn duration(given: &Given, name: &str) -> Duration {
+    value::duration(given.text(name)).unwrap_or_default()
+}
+
 fn hub_settings(given: &Given) -> roost_hub::Settings {
     roost_hub::Settings {
         session_messages_max: number(given, "limits.session_messages"),
         session_bytes_max: number(given, "limits.session_bytes"),
-        session_expiry_max: value::duration(given.text("limits.session_expiry")).unwrap_or(Duration::ZERO),
+        session_expiry_max: duration(given, "limits.session_expiry"),
         sessions_max: number(given, "limits.sessions"),
         subscriptions_max: number(given, "limits.subscriptions"),
         retained_max: number(given, "limits.retained"),
+        tenant_connections_max: number(given, "limits.connections_per_tenant"),
+        retained_bytes_max: number(given, "limits.retained_bytes"),
+        topic_length_max: number(given, "limits.topic_bytes"),
+        topic_levels_max: number(given, "limits.topic_levels"),
+        publish_rate_max: number(given, "limits.publish_rate"),
+        publish_bytes_max: number(given, "limits.publish_bytes"),
+        malformed_max: number(given, "limits.malformed"),
+        shut_out: duration(given, "limits.shut_out"),
         in_flight_max: number(given, "limits.in_flight"),
         devices_max: number(given, "limits.devices"),
         commands_max: number(given, "limits.commands"),
@@ -218,6 +243,10 @@ mod tests {
         assert_eq!(format!("{:?}", config.hub), format!("{:?}", roost_hub::Settings::default()));
         assert_eq!(config.threads, None);
         assert_eq!(config.limits.packet_bytes, 1 << 20);
+        let gateway = roost_gateway::Settings::default();
+        assert_eq!(config.limits.trusted, gateway.trusted);
+        assert_eq!(config.limits.login_timeout, gateway.login_timeout);
+        assert_eq!(config.limits.receive_maximum, gateway.mqtt.receive_maximum);
     }
 
     #[test]
@@ -234,6 +263,10 @@ mod tests {
             (
                 &[("tls.cert", "/none"), ("tls.key", "/none")],
                 "--tls.cert = \"/none\": No such file or directory",
+            ),
+            (
+                &[("limits.login_timeout", "0s")],
+                "--limits.login_timeout = \"0s\": nobody could log in; write 10s",
             ),
             (&[("data", "/dev/null")], "--data = \"/dev/null\": not a directory; name another path"),
         ] {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use roost_gateway::Network;
+
 use super::table::Kind;
 
 /// Says what a value may be, as in "write …".
@@ -16,6 +18,7 @@ pub(crate) fn mend(kind: Kind) -> String {
             format!("write a number of bytes from {min} to {max}, such as 64KiB or 1MiB")
         }
         Kind::Duration => "write a duration such as 30s, 10m, 2h or 7d".to_owned(),
+        Kind::Networks => "write address ranges divided by commas, such as 127.0.0.0/8,::1/128".to_owned(),
         Kind::Choice(words) => format!("write {}", words.join(" or ")),
         Kind::LogLevel => "write error, warn, info, debug or trace, or roost_gateway=debug,info".to_owned(),
     }
@@ -30,6 +33,7 @@ pub(crate) fn is_valid(kind: Kind, text: &str) -> bool {
         Kind::Count { min, max } => count(text).is_some_and(|count| (min..=max).contains(&count)),
         Kind::Bytes { min, max } => bytes(text).is_some_and(|count| (min..=max).contains(&count)),
         Kind::Duration => duration(text).is_some(),
+        Kind::Networks => networks(text).is_some(),
         Kind::Choice(words) => words.contains(&text),
         Kind::LogLevel => !text.is_empty() && tracing_subscriber::EnvFilter::try_new(text).is_ok(),
     }
@@ -45,6 +49,12 @@ pub(crate) fn door(text: &str) -> Option<Option<SocketAddr>> {
         None => text.to_owned(),
     };
     text.parse().ok().map(Some)
+}
+
+/// Address ranges, divided by commas.
+pub(crate) fn networks(text: &str) -> Option<Vec<Network>> {
+    let ranges = text.split(',').map(str::trim).filter(|range| !range.is_empty());
+    ranges.map(|range| range.parse().ok()).collect()
 }
 
 /// A whole number; `_` may divide its digits.
@@ -101,6 +111,13 @@ mod tests {
         assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
         assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
         assert_eq!(duration("soon"), None);
+    }
+
+    #[test]
+    fn address_ranges_are_divided_by_commas() {
+        assert_eq!(networks("127.0.0.0/8, ::1").map(|ranges| ranges.len()), Some(2));
+        assert_eq!(networks(""), Some(Vec::new()));
+        assert_eq!(networks("127.0.0.0/8,here"), None);
     }
 
     #[test]

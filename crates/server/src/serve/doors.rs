@@ -102,10 +102,16 @@ fn settings(config: &Config) -> Settings {
         connections_max: config.limits.connections,
         connections_per_address_max: config.limits.connections_per_address,
         connects_per_second_max: config.limits.connect_rate,
+        trusted: config.limits.trusted.clone(),
+        login_timeout: config.limits.login_timeout,
         body_length_max: config.limits.body_bytes,
         ..Settings::default()
     };
-    settings.mqtt.limits.packet_size_max = config.limits.packet_bytes;
+    settings.mqtt.receive_maximum = config.limits.receive_maximum;
+    let limits = &mut settings.mqtt.limits;
+    limits.packet_size_max = config.limits.packet_bytes;
+    limits.topic_bytes_max = config.hub.topic_length_max;
+    limits.topic_levels_max = config.hub.topic_levels_max;
     settings
 }
 

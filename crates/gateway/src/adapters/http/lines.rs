@@ -102,7 +102,15 @@ impl Stream<'_> {
     }
 
     async fn document(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        match self.target.publish(Format::Json, None, Bytes::copy_from_slice(line)) {
+        let bytes = Bytes::copy_from_slice(line);
+        let mut published = self.target.publish(Format::Json, None, bytes.clone());
+        while let Err(Refused::TooFast(wait)) = published {
+            // Who is not read from sends no faster.
+            self.settle().await?;
+            tokio::time::sleep(wait).await;
+            published = self.target.publish(Format::Json, None, bytes.clone());
+        }
+        match published {
             Ok(position) => {
                 self.target.caller.seen(self.target.ingest);
                 self.taken.accepted += 1;

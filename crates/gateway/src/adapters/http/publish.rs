@@ -16,7 +16,8 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<StatusCode, Refusal> {
     let said: SaidPublish = body::json(request, ingest.body_length_max).await?;
-    let message = said.message(&caller.0, ingest.hub.now())?;
+    let message = said.message(&ingest.hub, &caller.0)?;
+    said::take_turn(&ingest.hub, &caller.0, &message)?;
     said::publish(&ingest.hub, &caller.0, message).await?;
     Ok(StatusCode::NO_CONTENT)
 }

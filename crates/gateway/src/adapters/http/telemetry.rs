@@ -1,6 +1,7 @@
 //! A device's readings, whole or line by line.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -19,6 +20,7 @@ use super::caller::Caller;
 use super::refusal::{Refusal, unread};
 use super::{Ingest, body, lines};
 use crate::adapters::readings::{self, ReadingsError};
+use crate::adapters::said;
 use crate::problem::Problem;
 
 /// How a body holds readings.
@@ -40,6 +42,8 @@ pub(super) struct Target<'a> {
 pub(super) enum Refused {
     Unread(ReadingsError),
     Hub(PublishError),
+    /// The device is over its rate; when to try again.
+    TooFast(Duration),
 }
 
 impl From<Refused> for Refusal {
@@ -47,6 +51,7 @@ impl From<Refused> for Refusal {
         match refused {
             Refused::Unread(error) => unread(&error),
             Refused::Hub(error) => error.into(),
+            Refused::TooFast(wait) => said::too_fast(wait).into(),
         }
     }
 }
@@ -119,6 +124,11 @@ impl Target<'_> {
     ) -> Result<Position, Refused> {
         let hub = &self.ingest.hub;
         let mut message = Message::new(self.topic.clone(), payload, hub.now());
+        if self.caller.0.device().is_some() {
+            let taken =
+                hub.take_turn(self.caller.tenant(), &self.device, message.payload.len(), message.time);
+            taken.map_err(Refused::TooFast)?;
+        }
         let decoded = readings::decode(&self.device, format, &message.payload, message.time);
         let readings = decoded.map_err(|error| {
             hub.counters.telemetry_refused_total.increment();

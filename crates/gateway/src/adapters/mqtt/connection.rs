@@ -16,6 +16,7 @@ use roost_wire::mqtt::{self, ConnectionError, Input, QoS, ReasonCode, WriteError
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::mapping;
+use super::pace::{Pace, is_paced};
 use super::replies::{Replies, Reply, ReplyWriter};
 use super::topics::{TopicError, Topics};
 use crate::admission::Admitted;
@@ -74,7 +75,7 @@ pub(crate) struct Connection {
     pub(super) protocol: mqtt::Connection,
     pub(super) session: Session,
     /// What an idle connection does without.
-    pending: Option<Box<Pending>>,
+    pub(super) pending: Option<Box<Pending>>,
     timer: Option<TimerKey>,
     /// When the wheel wakes us next, in milliseconds.
     woken_at: u64,
@@ -82,13 +83,13 @@ pub(crate) struct Connection {
     awaited: Position,
     /// As far as the log was durable when we looked last.
     pub(super) durable: Position,
-    marks: Marks,
+    pub(super) marks: Marks,
     pub(super) pings: u16,
 }
 
 /// What is in flight; kept apart, since most connections are idle most of the time.
 #[derive(Debug, Default)]
-struct Pending {
+pub(super) struct Pending {
     replies: Replies,
     topics: Topics,
     /// Read and not handled: a part of a packet, or packets that wait for us.
@@ -97,6 +98,8 @@ struct Pending {
     unsent: Vec<u8>,
     /// Taken from the session and not written: a command may not leave before it is known as sent.
     held_back: VecDeque<Outgoing>,
+    /// What the device may still publish; there once it has published.
+    pub(super) pace: Option<Box<Pace>>,
 }
 
 impl Pending {
@@ -106,26 +109,33 @@ impl Pending {
             && self.unread.is_empty()
             && self.unsent.is_empty()
             && self.held_back.is_empty()
+            && self.pace.is_none()
     }
 }
 
 /// The yes-or-no facts of a connection.
 #[derive(Clone, Copy, Debug, Default)]
-struct Marks(u8);
+pub(super) struct Marks(u8);
 
 impl Marks {
     /// `unread` may hold whole packets.
     const UNHANDLED: Self = Self(1);
     /// Others had their turn since the session had something for us.
     const YIELDED: Self = Self(2);
+    /// What the client publishes is counted against a rate.
+    pub(super) const PACED: Self = Self(4);
+    /// The client is over its rate: nothing more is read from it for now.
+    pub(super) const SLOWED: Self = Self(8);
+    /// It has been for so long that what it sent already is refused.
+    pub(super) const REFUSED: Self = Self(16);
 
-    fn has(self, other: Self) -> bool {
+    pub(super) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
-    fn set(&mut self, other: Self) {
+    pub(super) fn set(&mut self, other: Self) {
         self.0 |= other.0;
     }
-    fn clear(&mut self, other: Self) {
+    pub(super) fn clear(&mut self, other: Self) {
         self.0 &= !other.0;
     }
 }
@@ -142,6 +152,9 @@ impl Connection {
         let mut marks = Marks::default();
         if !unread.is_empty() {
             marks.set(Marks::UNHANDLED);
+        }
+        if is_paced(&server.hub, session.principal()) {
+            marks.set(Marks::PACED);
         }
         let pending = (!unread.is_empty()).then(|| Box::new(Pending { unread, ..Pending::default() }));
         Self {
@@ -225,23 +238,41 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends a silent connection; asks to be woken when it may have become one.
+    /// Ends a silent connection; asks to be woken when it may have become one, or its turn comes.
     fn keep_time(&mut self, context: &Context<'_>) -> Result<(), End> {
-        let timers = &self.server.timers;
-        let now = timers.now();
+        let now = self.server.timers.now();
         if self.timer.is_some() && now < Duration::from_millis(self.woken_at) {
             return Ok(());
         }
         self.pings = 0;
         self.session.settle_down();
+        let mut next = Duration::MAX;
+        if self.marks.has(Marks::SLOWED) {
+            // It is we who do not listen.
+            self.protocol.excuse_silence(now);
+            next = self.wait_for_turn().map_or(next, |wait| now + wait);
+        }
         self.protocol.handle_timeout(now)?;
+        let timers = &self.server.timers;
         let key = *self.timer.get_or_insert_with(|| timers.register(context.waker().clone()));
-        let next = self.protocol.next_timeout().unwrap_or(Duration::MAX);
+        let next = next.min(self.protocol.next_timeout().unwrap_or(Duration::MAX));
         self.woken_at = u64::try_from(timers.schedule(key, next).as_millis()).unwrap_or(u64::MAX);
         Ok(())
     }
 
+    /// Asks to be woken after so long.
+    pub(super) fn wake_after(&mut self, wait: Duration) {
+        if let Some(key) = self.timer {
+            let timers = &self.server.timers;
+            let woken_at = timers.schedule(key, timers.now() + wait);
+            self.woken_at = self.woken_at.min(u64::try_from(woken_at.as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+
     fn read(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Result<Step, End> {
+        if self.marks.has(Marks::SLOWED) {
+            return Ok(Step::Idle);
+        }
         if self.marks.has(Marks::UNHANDLED) {
             let bytes = std::mem::take(&mut self.pending().unread);
             let consumed = self.handle(&bytes, &mut buffers.output)?;
@@ -296,6 +327,10 @@ impl Connection {
         let time = self.server.hub.now();
         let mut consumed = 0;
         loop {
+            if self.marks.has(Marks::SLOWED) {
+                self.marks.set(Marks::UNHANDLED);
+                return Ok(consumed);
+            }
             let rest = bytes.get(consumed..).unwrap_or_default();
             match self.protocol.handle_input(rest, now)? {
                 Input::Event { event, consumed: length } => {
@@ -304,6 +339,9 @@ impl Connection {
                 }
                 Input::NeedMore { .. } => {
                     self.marks.clear(Marks::UNHANDLED);
+                    if self.marks.has(Marks::REFUSED) {
+                        self.marks.set(Marks::SLOWED);
+                    }
                     return Ok(consumed);
                 }
                 Input::Waiting | Input::Closed => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use roost_hub::broker::{Acknowledged, Leave, PublishError, Received};
 use roost_hub::flight::FlightKind;
+use roost_hub::limit::Limit;
 use roost_hub::message::QoS;
 use roost_hub::storage::{Position, StorageError};
 use roost_hub::time::Timestamp;
@@ -13,7 +14,7 @@ use roost_wire::mqtt::{
     self, Ack, ConnectionError, Disconnect, Event, Publish, ReasonCode, Subscribe, Unsubscribe, Version,
 };
 
-use super::connection::{Connection, End};
+use super::connection::{Connection, End, Marks};
 use super::mapping;
 use super::replies::Reply;
 use super::topics::TopicError;
@@ -42,7 +43,10 @@ impl Connection {
             Event::PublishRefused { publish, reason } => {
                 let text = match reason {
                     ReasonCode::PayloadFormatInvalid => "the payload is said to be UTF-8 and is not",
-                    _ => "a topic has at most 1,024 bytes and 128 levels",
+                    _ => {
+                        self.server.hub.refusals.count(Limit::Topic);
+                        "the topic has more bytes or levels than it may"
+                    }
                 };
                 self.refuse(&publish, Refusal::new(reason, text), time, out)
             }
@@ -72,6 +76,18 @@ impl Connection {
         time: Timestamp,
         out: &mut Vec<u8>,
     ) -> Result<(), End> {
+        if self.marks.has(Marks::PACED) {
+            if self.marks.has(Marks::REFUSED) {
+                if publish.packet_id.is_some() {
+                    self.server.hub.refusals.count(Limit::PublishRate);
+                    let text = "this device publishes faster than it may: try again later";
+                    return self.refuse(publish, Refusal::new(ReasonCode::QuotaExceeded, text), time, out);
+                }
+                // QoS 0 has no answer: it waits.
+                self.marks.set(Marks::SLOWED);
+            }
+            self.keep_pace(publish.payload.len(), time);
+        }
         let published = self.try_publish(publish, topic, time);
         let published = match published {
             Ok(published) => published,
@@ -148,10 +164,21 @@ impl Connection {
 
     /// Counts and notes that the client broke the protocol.
     pub(super) fn note_fault(&self, error: &ConnectionError) {
-        self.server.hub.counters.protocol_errors_total.increment();
         let detail = error.error();
+        let hub = &self.server.hub;
+        hub.counters.protocol_errors_total.increment();
+        mapping::limit_of(detail).inspect(|limit| hub.refusals.count(*limit));
         tracing::debug!(client = self.session.client_id(), %detail, "connection closed");
-        self.note(format_args!("connection closed: {detail}"), self.server.hub.now());
+        self.note(format_args!("connection closed: {detail}"), hub.now());
+        if !mapping::is_malformed(detail) || self.server.is_trusted() {
+            return;
+        }
+        let principal = self.session.principal();
+        match principal.device() {
+            // Others may share its address.
+            Some(device) => hub.device_fault(&principal.tenant, device, hub.now()),
+            None => self.server.fault(),
+        }
     }
 
     fn pubrec(&mut self, ack: &Ack<'_>, out: &mut Vec<u8>) -> Result<(), End> {
@@ -181,7 +208,7 @@ impl Connection {
         let mut codes = Vec::new();
         let mut requests = Vec::new();
         for said in subscribe.subscriptions.iter() {
-            match mapping::subscribe_request(&said, identifier, self.session.principal()) {
+            match mapping::subscribe_request(&said, identifier, &self.session) {
                 Ok(request) => {
                     requests.push(request);
                     codes.push(ReasonCode::Success.code());

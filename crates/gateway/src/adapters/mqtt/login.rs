@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roost_hub::broker::Connected;
+use roost_hub::flight::FlightKind;
+use roost_hub::limit::Limit;
 use roost_hub::principal::Principal;
 use roost_hub::registry::{AuthenticateError, Presented};
 use roost_hub::storage::Position;
@@ -15,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connection::Connection;
 use super::{Peer, mapping, part};
-use crate::admission::{Admitted, Pace};
+use crate::admission::{Admitted, SLOWED_BY, Welcome};
 use crate::authenticate::{self, Failed};
 use crate::stream::Stream;
 
@@ -25,6 +27,9 @@ const TCP_KEEP_ALIVE: Duration = Duration::from_secs(300);
 /// Reads CONNECT and answers it; `None` when that was all.
 pub(super) async fn login(server: Admitted, mut stream: Stream, peer: Peer) -> Option<Connection> {
     let mut protocol = mqtt::Connection::new(Arc::clone(&server.mqtt), server.timers.now());
+    if peer.welcome == Welcome::Slowed {
+        tokio::time::sleep(SLOWED_BY).await;
+    }
     let deadline = tokio::time::sleep(server.settings.login_timeout);
     tokio::pin!(deadline);
     let mut buffer = Vec::new();
@@ -37,6 +42,10 @@ pub(super) async fn login(server: Admitted, mut stream: Stream, peer: Peer) -> O
             Err(error) => {
                 hint(&server, &buffer, &peer);
                 server.hub.counters.protocol_errors_total.increment();
+                mapping::limit_of(error.error()).inspect(|limit| server.hub.refusals.count(*limit));
+                if mapping::is_malformed(error.error()) {
+                    server.fault();
+                }
                 tracing::debug!(address = %peer.address, %error, "refused before log-in");
                 error.write_farewell(&mut answer);
                 part(&mut stream, &answer).await;
@@ -45,7 +54,10 @@ pub(super) async fn login(server: Admitted, mut stream: Stream, peer: Peer) -> O
         }
         let read = tokio::select! {
             read = stream.read_buf(&mut buffer) => read,
-            () = &mut deadline => return None,
+            () = &mut deadline => {
+                server.hub.refusals.count(Limit::LoginTimeout);
+                return None;
+            }
         };
         if !matches!(read, Ok(1..)) {
             return None;
@@ -105,17 +117,44 @@ fn hint(server: &Admitted, buffer: &[u8], peer: &Peer) {
 
 /// Finds out who it is and opens the session; CONNACK may be sent when this returns.
 async fn enter(server: &Admitted, connect: &Connect<'_>, peer: &Peer) -> Result<Connected, ReasonCode> {
-    if peer.pace == Pace::TooFast {
-        return Err(ReasonCode::ConnectionRateExceeded);
+    if let Welcome::Refused(refusal) = peer.welcome {
+        return Err(mapping::refusal_reason(refusal.limit));
+    }
+    let hub = &server.hub;
+    if !hub.is_set_up() {
+        return Err(ReasonCode::ServerUnavailable);
     }
     if connect.properties.authentication_method.is_some() {
         return Err(ReasonCode::BadAuthenticationMethod);
     }
-    let hub = &server.hub;
     let principal = recognise(server, connect, peer).await?;
+    let refuse = |text: &dyn std::fmt::Display, reason| {
+        if let Some(device) = principal.device() {
+            let text = format_args!("connection from {} refused: {text}", peer.address);
+            hub.note(&principal.tenant, device, FlightKind::Refused, text, hub.now());
+        }
+        reason
+    };
+    if let Some(device) = principal.device()
+        && !server.is_trusted()
+        && let Some(wait) = hub.shut_out(&principal.tenant, device, hub.now())
+    {
+        hub.refusals.count(Limit::ShutOut);
+        let text = format!("too many malformed packets; shut out for {} s more", wait.as_secs().max(1));
+        return Err(refuse(&text, ReasonCode::Banned));
+    }
     let mut options = mapping::connect_options(connect, &principal, hub.now())?;
     options.address = Some(peer.address.to_string().into());
-    let connected = hub.connect(&principal, options).map_err(|error| mapping::connect_reason(&error))?;
+    if let Some(wait) = hub.takeover_wait(&principal, connect.client_id) {
+        // M-29: clients that throw each other out take turns, slowly.
+        tokio::time::sleep(wait).await;
+        if hub.takeover_wait(&principal, connect.client_id).is_some() {
+            let text = "others with this client id were faster";
+            return Err(refuse(&text, ReasonCode::ConnectionRateExceeded));
+        }
+    }
+    let connected =
+        hub.connect(&principal, options).map_err(|error| refuse(&error, mapping::connect_reason(&error)))?;
     // A revocation since the credential was looked at found no connection to close.
     if !hub.principal_holds(&principal).unwrap_or(false) {
         return Err(ReasonCode::NotAuthorized);

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roost_hub::broker::{
-    CloseReason, ConnectError, ConnectOptions, Delivery, PublishError, RetainHandling, Start, SubscribeError,
-    SubscribeRequest, SubscriptionFlags, SubscriptionOptions, Will,
+    CloseReason, ConnectError, ConnectOptions, Delivery, PublishError, RetainHandling, Session, Start,
+    SubscribeError, SubscribeRequest, SubscriptionFlags, SubscriptionOptions, Will,
 };
+use roost_hub::limit::Limit;
 use roost_hub::message::{Message, Properties, QoS};
 use roost_hub::principal::Principal;
 use roost_hub::storage::StorageError;
 use roost_hub::time::Timestamp;
 use roost_hub::topic::{Subscribed, Topic};
 use roost_wire::mqtt::{
-    self, Connect, PayloadFormat, Publish, PublishProperties, ReasonCode, Subscription, UserProperties,
-    Version, WriteError,
+    self, Connect, DecodeError, PayloadFormat, Publish, PublishProperties, ReasonCode, Subscription,
+    UserProperties, Version, WriteError,
 };
 
 use crate::adapters::readings::{self, ReadingsError, TelemetryTopic};
@@ -140,11 +141,13 @@ fn will(said: &mqtt::Will<'_>, principal: &Principal, now: Timestamp) -> Result<
 pub(super) fn subscribe_request(
     said: &Subscription<'_>,
     identifier: u32,
-    principal: &Principal,
+    session: &Session,
 ) -> Result<SubscribeRequest, ReasonCode> {
+    let principal = session.principal();
     let full = principal.full_name(said.filter).map_err(|_not_a_device| ReasonCode::NotAuthorized)?;
     let is_own_name = matches!(full, std::borrow::Cow::Owned(_));
-    let subscribed = Subscribed::parse(&full).map_err(|_invalid| ReasonCode::TopicFilterInvalid)?;
+    let bounded = session.hub().check_topic_bounds(said.filter).and_then(|()| Subscribed::parse(&full));
+    let subscribed = bounded.map_err(|_invalid| ReasonCode::TopicFilterInvalid)?;
     let flags = SubscriptionFlags::default()
         .with(SubscriptionFlags::OWN_NAME, is_own_name.into())
         .with(SubscriptionFlags::NO_LOCAL, said.options.no_local.into())
@@ -234,9 +237,35 @@ pub(super) fn connect_reason(error: &ConnectError) -> ReasonCode {
     match error {
         ConnectError::ClientIdTaken => ReasonCode::ClientIdentifierNotValid,
         ConnectError::Will(error) => publish_reason(error),
-        ConnectError::QuotaExceeded(_) => ReasonCode::QuotaExceeded,
+        ConnectError::QuotaExceeded(_) | ConnectError::TooManyConnections(_) => ReasonCode::QuotaExceeded,
         ConnectError::Storage(StorageError::Full) => ReasonCode::QuotaExceeded,
         ConnectError::Storage(_) => ReasonCode::ServerUnavailable,
+    }
+}
+
+/// Why somebody who is connected already cannot stay, as CONNACK says it.
+pub(super) fn refusal_reason(limit: Limit) -> ReasonCode {
+    match limit {
+        Limit::Connections => ReasonCode::ServerBusy,
+        Limit::ConnectionsPerAddress => ReasonCode::QuotaExceeded,
+        Limit::ShutOut => ReasonCode::Banned,
+        _ => ReasonCode::ConnectionRateExceeded,
+    }
+}
+
+/// Whether no client that follows the specification would have sent this, whatever it is allowed.
+pub(super) fn is_malformed(error: DecodeError) -> bool {
+    matches!(error.reason(), ReasonCode::MalformedPacket | ReasonCode::ProtocolError)
+}
+
+/// The limit that somebody broke who is disconnected for this reason, if it was one.
+pub(super) fn limit_of(error: DecodeError) -> Option<Limit> {
+    match error.reason() {
+        ReasonCode::PacketTooLarge => Some(Limit::PacketBytes),
+        ReasonCode::ReceiveMaximumExceeded => Some(Limit::ReceiveMaximum),
+        ReasonCode::QuotaExceeded => Some(Limit::Subscriptions),
+        ReasonCode::TopicNameInvalid if error.statement(Version::V5).is_empty() => Some(Limit::Topic),
+        _ => None,
     }
 }
 

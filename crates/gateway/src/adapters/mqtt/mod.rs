@@ -4,6 +4,7 @@ mod connection;
 mod event;
 mod login;
 mod mapping;
+mod pace;
 mod replies;
 mod topics;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::admission::{Admitted, Pace};
+use crate::admission::{Admitted, Welcome};
 use crate::stream::Stream;
 pub(crate) use connection::Connection;
 
@@ -25,7 +26,7 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The name in a client certificate that was verified.
     pub(crate) common_name: Option<Box<str>>,
-    pub(crate) pace: Pace,
+    pub(crate) welcome: Welcome,
     /// Whether the connection is over TLS.
     pub(crate) is_secure: bool,
 }

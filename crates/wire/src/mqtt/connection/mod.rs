@@ -246,6 +246,13 @@ impl Connection {
         Err(self.fail((&fault::KEEP_ALIVE).into(), &[]))
     }
 
+    /// The silence of the client until `now` does not count: it is we who did not read.
+    pub fn excuse_silence(&mut self, now: Duration) {
+        if self.phase == Phase::Connected {
+            self.restart_keep_alive(now);
+        }
+    }
+
     fn in_flight(&self) -> u32 {
         self.owed.saturating_add(self.held)
     }

@@ -1,10 +1,12 @@
 //! Looking at the tenant's MQTT sessions and retained messages.
 
+use std::sync::Arc;
+
 use axum::Json as Reply;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use roost_hub::access::{self, Action};
-use roost_hub::broker::{Owner, RetainedMessage, SessionState};
+use roost_hub::broker::{Owner, QueuedMessage, QueuedState, RetainedMessage, SessionQuery, SessionState};
 use roost_hub::time::Timestamp;
 use roost_hub::topic::TopicFilter;
 use serde_json::{Value, json};
@@ -21,8 +23,20 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![
         get("/api/v1/sessions", list)
             .about("broker", "Lists the MQTT sessions, connected or not")
+            .query("q", "string", "A part of the client id, the owner's id or the address")
+            .query("connected", "boolean", "Only those that have a connection, or only those that have none")
             .paged()
             .answers(200, "MqttSessionPage"),
+        get("/api/v1/sessions/{client_id}", show)
+            .about("broker", "Shows a session")
+            .answers(200, "MqttSession"),
+        get("/api/v1/sessions/{client_id}/queue", queue)
+            .about(
+                "broker",
+                "Lists the QoS 1 and 2 messages that wait for a session or are on their way to it",
+            )
+            .paged()
+            .answers(200, "QueuedMessagePage"),
         delete("/api/v1/sessions/{client_id}", kick)
             .about("broker", "Ends a session: closes its connection and forgets what waits for it")
             .answers(204, ""),
@@ -77,13 +91,75 @@ async fn list(
     mut params: Params,
 ) -> Result<Reply<Page<Value>>, Problem> {
     caller.may(Action::WriteDevices)?;
+    let query = SessionQuery {
+        text: params.take("q")?.map(|text| text.to_lowercase()),
+        is_connected: params.take_flag("connected")?,
+    };
     let (limit, cursor) = params.take_page()?;
     params.finish()?;
-    let mut sessions = api.hub.sessions(caller.tenant(), cursor.as_deref(), limit + 1);
+    let mut sessions = api.hub.sessions(caller.tenant(), &query, (cursor.as_deref(), limit + 1));
     let has_more = sessions.len() > limit;
     sessions.truncate(limit);
     let next = sessions.last().filter(|_| has_more).map(|last| last.client_id.as_ref().to_owned());
     Ok(Reply(Page { items: sessions.iter().map(shown_session).collect(), next }))
+}
+
+fn no_session() -> Problem {
+    Problem::not_found("There is no session of this client id.")
+}
+
+async fn show(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Reply<Value>, Problem> {
+    caller.may(Action::WriteDevices)?;
+    let session = api.hub.session(caller.tenant(), &id).ok_or_else(no_session)?;
+    Ok(Reply(shown_session(&session)))
+}
+
+fn shown_queued(queued: &QueuedMessage) -> Value {
+    let state = match queued.state {
+        QueuedState::Waiting => "waiting",
+        QueuedState::InFlight => "in_flight",
+        QueuedState::Received => "received",
+    };
+    let message = queued.message.as_deref();
+    json!({
+        "sequence": queued.sequence,
+        "packet_id": queued.packet_id,
+        "position": queued.position.map(|position| position.0),
+        "state": state,
+        "qos": queued.qos.number(),
+        "topic": message.map(|message| message.topic.as_str()),
+        "size": message.map(|message| message.payload.len()),
+        "ts": message.map(|message| message.time.0),
+        "expires_at": message.and_then(|message| message.expires_at()).map(|at| at.to_string()),
+    })
+}
+
+async fn queue(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+) -> Result<Reply<Page<Value>>, Problem> {
+    caller.may(Action::WriteDevices)?;
+    let (limit, cursor) = params.take_page()?;
+    params.finish()?;
+    let after = match cursor.as_deref().map(str::parse::<u64>) {
+        None => 0,
+        Some(Ok(after)) => after,
+        Some(Err(_no_number)) => return Err(Problem::invalid("`cursor` is `next` of the page before.")),
+    };
+    let (hub, tenant) = (Arc::clone(&api.hub), caller.tenant().clone());
+    // It may read much of the log.
+    let read = tokio::task::spawn_blocking(move || hub.queue(&tenant, &id, (after, limit + 1))).await;
+    let mut found = read.ok().flatten().ok_or_else(no_session)?;
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| has_more).map(|last| last.sequence.to_string());
+    Ok(Reply(Page { items: found.iter().map(shown_queued).collect(), next }))
 }
 
 async fn kick(
@@ -95,7 +171,7 @@ async fn kick(
     if api.hub.kick(caller.tenant(), &id) {
         return Ok(StatusCode::NO_CONTENT);
     }
-    Err(Problem::not_found("There is no session of this client id."))
+    Err(no_session())
 }
 
 fn read_filter(text: &str) -> Result<TopicFilter, Problem> {

@@ -6,7 +6,7 @@ use clap::builder::styling::Styles;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::client::{device, history, send, tail, token, user};
+use crate::client::{device, history, retained, send, session, tail, token, user};
 use crate::config::{Flags, annotated, file_path, gather, listing, load};
 use crate::failure::Failure;
 use crate::{doctor, serve, simulate};
@@ -35,6 +35,10 @@ enum Command {
     Token(token::Arguments),
     /// People who sign in
     User(user::Arguments),
+    /// MQTT sessions, and what waits for them
+    Session(session::Arguments),
+    /// Retained messages
+    Retained(retained::Arguments),
     /// Shows what happens, as it happens
     Tail(tail::Arguments),
     /// Sends a command to a device
@@ -75,6 +79,8 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Device(arguments) => device::run(arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::User(arguments) => user::run(arguments),
+        Command::Session(arguments) => session::run(arguments),
+        Command::Retained(arguments) => retained::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::History(arguments) => history::run(&arguments),

@@ -29,7 +29,7 @@ use crate::storage::Position;
 use crate::time::Timestamp;
 
 pub use connect::{ConnectError, ConnectOptions, Connected, Start};
-pub use inspect::{RetainedMessage, SessionState};
+pub use inspect::{QueuedMessage, QueuedState, RetainedMessage, SessionQuery, SessionState};
 pub use outbox::{CloseReason, Delivery, Identifiers, Outgoing};
 pub use publish::{PublishError, Published};
 pub use session::{Acknowledged, Leave, Owner, Received, Released, Session};

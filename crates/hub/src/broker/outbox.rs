@@ -434,6 +434,11 @@ impl Outbox {
         self.all().filter(|queued| queued.qos > QoS::AtMostOnce)
     }
 
+    /// How many of [`Self::owed`], from the first on, are on their way.
+    pub(crate) fn on_their_way(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// Whether the command waits or is on its way.
     pub(crate) fn has_command(&self, id: &CommandId) -> bool {
         self.all().any(|queued| queued.command.as_deref() == Some(id))

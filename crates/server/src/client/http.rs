@@ -15,6 +15,8 @@ use crate::failure::Failure;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take, beside the time for which the server was asked to wait.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many items of a list are asked for at once.
+const PAGE_LENGTH: usize = 1_000;
 /// The largest answer that is read, in bytes.
 const ANSWER_LENGTH_MAX: u64 = 256 * 1024 * 1024;
 
@@ -148,17 +150,29 @@ impl Api {
     /// # Errors
     /// As [`Api::json`].
     pub(crate) fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        self.list_at_most(path, usize::MAX)
+    }
+
+    /// The first `limit` of a list, page by page.
+    ///
+    /// # Errors
+    /// As [`Api::json`].
+    pub(crate) fn list_at_most(&self, path: &str, limit: usize) -> anyhow::Result<Vec<Value>> {
         let joint = if path.contains('?') { '&' } else { '?' };
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {
-            let mut page = self.json("GET", &format!("{path}{joint}limit=1000{cursor}"), None)?;
+            let length = PAGE_LENGTH.min(limit - items.len()).max(1);
+            let mut page = self.json("GET", &format!("{path}{joint}limit={length}{cursor}"), None)?;
             if let Some(found) = page.get_mut("items").and_then(Value::as_array_mut) {
                 items.append(found);
             }
             match page.get("next").and_then(Value::as_str) {
-                Some(next) => cursor = format!("&cursor={}", encoded(next)),
-                None => return Ok(items),
+                Some(next) if items.len() < limit => cursor = format!("&cursor={}", encoded(next)),
+                _ => {
+                    items.truncate(limit);
+                    return Ok(items);
+                }
             }
         }
     }

@@ -436,7 +436,7 @@ impl Outbox {
 
     /// How many of [`Self::owed`], from the first on, are on their way.
     pub(crate) fn on_their_way(&self) -> usize {
-        self.in_flight.len()
+        self.traffic.as_ref().map_or(0, |traffic| traffic.in_flight.len())
     }
 
     /// Whether the command waits or is on its way.

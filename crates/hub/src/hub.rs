@@ -36,6 +36,15 @@ pub struct Ports {
     pub rng: Arc<dyn Rng>,
 }
 
+/// What gives way when the queue of a persistent session is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionFull {
+    /// The message that comes.
+    RefuseNew,
+    /// The message that waits longest and is not on its way yet.
+    DropOldest,
+}
+
 /// The bounds that an operator may set.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -43,6 +52,8 @@ pub struct Settings {
     pub session_messages_max: usize,
     /// The most payload bytes that wait for one session.
     pub session_bytes_max: usize,
+    /// What gives way when that many wait.
+    pub session_full: SessionFull,
     /// The longest that a session is kept for an absent client.
     pub session_expiry_max: Duration,
     /// The most sessions of a tenant, connected or not.
@@ -84,6 +95,7 @@ impl Default for Settings {
         Self {
             session_messages_max: 100_000,
             session_bytes_max: 256 * 1024 * 1024,
+            session_full: SessionFull::RefuseNew,
             session_expiry_max: Duration::from_secs(7 * 24 * 3600),
             sessions_max: 1_000_000,
             tenant_connections_max: 1_000_000,

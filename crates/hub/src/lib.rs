@@ -28,4 +28,4 @@ pub mod time;
 pub mod topic;
 pub mod twin;
 
-pub use hub::{Hub, OpenError, Ports, Rng, Settings};
+pub use hub::{Hub, OpenError, Ports, Rng, SessionFull, Settings};

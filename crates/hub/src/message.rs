@@ -90,6 +90,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Payload and topic, in bytes.
+    pub(crate) fn length(&self) -> u32 {
+        u32::try_from(self.payload.len() + self.topic.as_str().len()).unwrap_or(u32::MAX)
+    }
+
     /// A plain message: QoS 0, not retained, nothing beside.
     #[must_use]
     pub fn new(topic: Topic, payload: impl Into<Bytes>, time: Timestamp) -> Self {

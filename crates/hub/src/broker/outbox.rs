@@ -116,6 +116,8 @@ pub(crate) struct Queued {
     pub(crate) message: Option<Arc<Message>>,
     pub(crate) qos: QoS,
     pub(crate) marks: Marks,
+    /// Payload and topic, in bytes, whether they are in memory or not.
+    pub(crate) length: u32,
     pub(crate) identifiers: Identifiers,
     pub(crate) command: Option<Box<CommandId>>,
 }
@@ -157,8 +159,9 @@ impl Queued {
         self.message.is_none() && !self.marks.has(Marks::RECEIVED)
     }
 
+    /// What it takes of the memory.
     fn cost(&self) -> usize {
-        self.message.as_ref().map_or(0, |message| message.payload.len() + message.topic.as_str().len())
+        self.message.as_ref().map_or(0, |_there| self.length as usize)
     }
 }
 
@@ -195,7 +198,10 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Traffic {
     queue: VecDeque<Queued>,
+    /// Payload and topic bytes of the queue, wherever they are.
     queue_bytes: usize,
+    /// Those of them that are in memory.
+    resident_bytes: usize,
     in_flight: VecDeque<Queued>,
     /// Incoming QoS 2 packet ids that are not released yet.
     incoming: BTreeSet<NonZeroU16>,
@@ -205,6 +211,20 @@ struct Traffic {
 impl Traffic {
     fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_empty() && self.incoming.is_empty()
+    }
+
+    fn put_in(&mut self, queued: Queued) {
+        self.queue_bytes += queued.length as usize;
+        self.resident_bytes += queued.cost();
+        self.insert_by_sequence(queued);
+    }
+
+    fn took_out(&mut self, queued: &Queued) {
+        self.queue_bytes -= queued.length as usize;
+        self.resident_bytes -= queued.cost();
+        if queued.qos > QoS::AtMostOnce && queued.position > Position(0) && queued.message.is_some() {
+            self.resident -= 1;
+        }
     }
 
     fn has_room_for(&self, sequence: u64, window: u16) -> bool {
@@ -250,7 +270,7 @@ impl Outbox {
         self.traffic.as_ref().map_or(0, |traffic| traffic.queue.len() + traffic.in_flight.len())
     }
 
-    /// How many payload and topic bytes wait in memory.
+    /// How many payload and topic bytes wait, in memory or in the log.
     pub(crate) fn bytes(&self) -> usize {
         self.traffic.as_ref().map_or(0, |traffic| traffic.queue_bytes)
     }
@@ -285,7 +305,7 @@ impl Outbox {
     pub(crate) fn push(&mut self, mut queued: Queued, wakes: &mut Vec<Waker>) -> Pushed {
         let cost = queued.cost();
         if queued.qos == QoS::AtMostOnce {
-            let waiting = self.bytes();
+            let waiting = self.traffic.as_ref().map_or(0, |traffic| traffic.resident_bytes);
             let slow = waiting > 0 && waiting + cost > OUTBOX_BYTES_MAX;
             if !self.is_connected || (slow && !queued.marks.has(Marks::AT_SUBSCRIBE)) {
                 return Pushed::Dropped;
@@ -299,9 +319,7 @@ impl Outbox {
                 traffic.resident += 1;
             }
         }
-        let traffic = self.traffic();
-        traffic.queue_bytes += queued.cost();
-        traffic.insert_by_sequence(queued);
+        self.traffic().put_in(queued);
         wakes.extend(self.waker.take());
         Pushed::Waiting
     }
@@ -322,11 +340,8 @@ impl Outbox {
         }
         let traffic = self.traffic.as_mut()?;
         let mut queued = traffic.queue.pop_front()?;
-        traffic.queue_bytes -= queued.cost();
+        traffic.took_out(&queued);
         if queued.qos > QoS::AtMostOnce {
-            if queued.position > Position(0) && queued.message.is_some() {
-                traffic.resident -= 1;
-            }
             let mut kept = queued.clone();
             kept.marks.set(Marks::SENT);
             // A persistent session resends from the log; only others must keep the message.
@@ -376,7 +391,8 @@ impl Outbox {
                 traffic.queue.push_front(queued);
             }
         }
-        traffic.queue_bytes = traffic.queue.iter().map(Queued::cost).sum();
+        traffic.queue_bytes = traffic.queue.iter().map(|queued| queued.length as usize).sum();
+        traffic.resident_bytes = traffic.queue.iter().map(Queued::cost).sum();
         traffic.resident = traffic
             .queue
             .iter()
@@ -390,12 +406,12 @@ impl Outbox {
         // The next checkpoint steps over the records that this came from.
         self.is_dirty = true;
         self.resume_after(queued.sequence);
-        let queue = &mut self.traffic().queue;
-        let place = queue.partition_point(|other| other.sequence < queued.sequence);
-        match queue.get_mut(place) {
+        let traffic = self.traffic();
+        let place = traffic.queue.partition_point(|other| other.sequence < queued.sequence);
+        match traffic.queue.get_mut(place) {
             // It was copied forward.
             Some(known) if known.sequence == queued.sequence => known.position = queued.position,
-            _ => queue.insert(place, queued),
+            _ => traffic.put_in(queued),
         }
     }
 
@@ -403,16 +419,32 @@ impl Outbox {
     pub(crate) fn restore_outcome(&mut self, sequence: u64, received: super::tree::Condition) {
         self.is_dirty = true;
         self.resume_after(sequence);
-        let queue = &mut self.traffic().queue;
-        let Ok(place) = queue.binary_search_by_key(&sequence, |queued| queued.sequence) else { return };
+        let traffic = self.traffic();
+        let Ok(place) = traffic.queue.binary_search_by_key(&sequence, |queued| queued.sequence) else {
+            return;
+        };
         match received {
-            super::tree::Condition::HoldsNot => drop(queue.remove(place)),
+            super::tree::Condition::HoldsNot => {
+                if let Some(settled) = traffic.queue.remove(place) {
+                    traffic.took_out(&settled);
+                }
+            }
             super::tree::Condition::Holds => {
-                if let Some(queued) = queue.get_mut(place) {
+                if let Some(queued) = traffic.queue.get_mut(place) {
                     queued.marks.set(Marks::RECEIVED);
                 }
             }
         }
+    }
+
+    /// Makes room: the oldest QoS 1 or 2 message that is not on its way is given up.
+    pub(crate) fn drop_oldest(&mut self) -> Option<u64> {
+        let traffic = self.traffic.as_mut()?;
+        let place = traffic.queue.iter().position(|queued| queued.qos > QoS::AtMostOnce)?;
+        let dropped = traffic.queue.remove(place)?;
+        traffic.took_out(&dropped);
+        self.is_dirty = true;
+        Some(dropped.sequence)
     }
 
     /// A message stands elsewhere in the log now.

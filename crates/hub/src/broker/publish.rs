@@ -6,10 +6,11 @@ use std::task::Waker;
 
 use crate::access;
 use crate::hub::Hub;
+use crate::hub::SessionFull;
 use crate::id::{DeviceId, TenantId};
 use crate::message::{Message, QoS};
 use crate::principal::Principal;
-use crate::record::{self, ExactlyOnceId, Recipient, Record};
+use crate::record::{self, ExactlyOnceId, Outcome, Recipient, Record};
 use crate::storage::{Position, StorageError};
 use crate::topic::Topic;
 
@@ -219,7 +220,7 @@ impl Hub {
         let Routing { message, durable, .. } = routing;
         let is_wanted = routing.is_wanted();
         let is_routed = !targets.is_empty();
-        self.reserve(&mut targets);
+        self.reserve(&mut targets)?;
         if !is_wanted && !targets.iter().any(Target::is_persistent) {
             self.deliver(targets, wakes);
             return Ok(Published { position: None, is_routed });
@@ -289,8 +290,10 @@ impl Hub {
         self.store.log.append(&[&bytes])
     }
 
-    /// Gives persistent sessions their place in the order; a full queue refuses and is counted.
-    fn reserve(&self, targets: &mut Vec<Target>) {
+    /// Gives persistent sessions their place in the order. A full queue refuses, or gives up its
+    /// oldest message, as the operator wants it; either is counted.
+    fn reserve(&self, targets: &mut Vec<Target>) -> Result<(), StorageError> {
+        let mut given_up = Vec::new();
         targets.retain_mut(|target| {
             if !target.is_persistent() {
                 return true;
@@ -298,11 +301,20 @@ impl Hub {
             let mut outbox = target.shared.outbox();
             if self.is_full(&outbox) {
                 self.counters.messages_dropped_queue_total.increment();
-                return false;
+                let oldest = match self.settings.session_full {
+                    SessionFull::RefuseNew => None,
+                    SessionFull::DropOldest => outbox.drop_oldest(),
+                };
+                let Some(sequence) = oldest else { return false };
+                given_up.push((target.shared.number, sequence));
             }
             target.queued.sequence = outbox.reserve();
             true
         });
+        for (session, sequence) in given_up {
+            self.append(&Record::Delivered { session, outcomes: vec![(sequence, Outcome::Settled)] })?;
+        }
+        Ok(())
     }
 
     fn is_full(&self, outbox: &Outbox) -> bool {
@@ -454,6 +466,7 @@ pub(super) fn queued(subscriber: &Subscriber, message: &Arc<Message>) -> Queued 
         message: Some(Arc::clone(message)),
         qos: message.qos.min(options.qos),
         marks,
+        length: message.length(),
         identifiers: Identifiers::new(&[options.identifier]),
         command: None,
     }

@@ -162,7 +162,7 @@ impl Hub {
             Record::Message { tenant, message, recipients, exactly_once } => {
                 for recipient in recipients {
                     let Some(shared) = sessions.get(&recipient.session) else { continue };
-                    shared.outbox().restore(restored(position, &recipient));
+                    shared.outbox().restore(restored(position, &recipient, message.length()));
                 }
                 if let Some(shared) = exactly_once.and_then(|id| sessions.get(&id.session))
                     && let Some(id) = exactly_once
@@ -273,7 +273,7 @@ fn gone(owner: Owner) -> Facts {
     }
 }
 
-fn restored(position: Position, recipient: &crate::record::Recipient) -> Queued {
+fn restored(position: Position, recipient: &crate::record::Recipient, length: u32) -> Queued {
     let mut marks = Marks::default();
     if recipient.retain {
         marks.set(Marks::RETAIN);
@@ -289,6 +289,7 @@ fn restored(position: Position, recipient: &crate::record::Recipient) -> Queued 
         message: None,
         qos: recipient.qos,
         marks,
+        length,
         identifiers: Identifiers::new(&recipient.identifiers),
         command: None,
     }
@@ -310,6 +311,7 @@ fn encode_queue(outbox: &Outbox) -> Bytes {
         writer.number(queued.position.0);
         writer.byte(queued.qos.number());
         writer.byte(queued.marks.bits());
+        writer.number(u64::from(queued.length));
         writer.length(queued.identifiers.as_slice().len());
         for identifier in queued.identifiers.as_slice() {
             writer.number(u64::from(*identifier));
@@ -331,13 +333,23 @@ fn decode_queue(value: &Bytes, outbox: &mut Outbox) -> Result<(), InvalidRecord>
         let qos = QoS::from_number(reader.byte("qos")?).ok_or(InvalidRecord("qos"))?;
         let mut marks = Marks::from_bits(reader.byte("marks")?);
         marks.set(Marks::PERHAPS_SENT);
+        let length = u32::try_from(reader.number("length")?).map_err(|_large| InvalidRecord("length"))?;
         let identifiers = (0..reader.length("identifiers")?)
             .map(|_| {
                 u32::try_from(reader.number("identifier")?).map_err(|_large| InvalidRecord("identifier"))
             })
             .collect::<Result<Vec<u32>, _>>()?;
         let identifiers = Identifiers::new(&identifiers);
-        outbox.restore(Queued { sequence, position, message: None, qos, marks, identifiers, command: None });
+        outbox.restore(Queued {
+            sequence,
+            position,
+            message: None,
+            qos,
+            marks,
+            length,
+            identifiers,
+            command: None,
+        });
     }
     Ok(())
 }

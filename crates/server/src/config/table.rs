@@ -87,6 +87,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("limits.body_bytes", Kind::Bytes { min: 1_024, max: GIBIBYTE }, "1MiB", "The largest body of an HTTP request that is no stream"),
     count("limits.session_messages", BILLION, "100000", "Messages that wait for one session"),
     setting("limits.session_bytes", Kind::Bytes { min: 1_024, max: 1 << 40 }, "256MiB", "Payload that waits for one session"),
+    setting("limits.session_full", Kind::Choice(&["refuse-new", "drop-oldest"]), "refuse-new", "What gives way when a session has that many waiting"),
     setting("limits.session_expiry", Kind::Duration, "7d", "For how long a session is kept for an absent client"),
     count("limits.sessions", BILLION, "1000000", "Sessions of a tenant, connected or not"),
     count("limits.subscriptions", BILLION, "10000", "Subscriptions of a session"),

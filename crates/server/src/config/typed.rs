@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use roost_gateway::Network;
+use roost_hub::SessionFull;
 use roost_hub::registry::Secret;
 
 use super::given::{ConfigError, Given};
@@ -139,6 +140,10 @@ fn hub_settings(given: &Given) -> roost_hub::Settings {
     roost_hub::Settings {
         session_messages_max: number(given, "limits.session_messages"),
         session_bytes_max: number(given, "limits.session_bytes"),
+        session_full: match given.text("limits.session_full") {
+            "drop-oldest" => SessionFull::DropOldest,
+            _ => SessionFull::RefuseNew,
+        },
         session_expiry_max: duration(given, "limits.session_expiry"),
         sessions_max: number(given, "limits.sessions"),
         subscriptions_max: number(given, "limits.subscriptions"),

@@ -15,6 +15,7 @@ pub mod session;
 mod share;
 mod stored;
 mod subscribe;
+mod system_topics;
 pub mod tree;
 pub mod will;
 

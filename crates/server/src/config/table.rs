@@ -64,6 +64,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("admin_token", Kind::Secret, "", "At the first start, an owner's API token with this text in tenant default"),
     setting("retention", Kind::Text, "forever", "How long history is kept (this version keeps it for ever)"),
     setting("threads", Kind::Count { min: 0, max: 1_024 }, "0", "Threads that serve connections; 0 for one per processor"),
+    setting("sys_interval", Kind::Duration, "10s", "How often the operator's subscribers of $SYS/# are told what is counted"),
     setting("tls.cert", Kind::Path, "", "PEM file of the certificate chain; opens https and mqtts"),
     setting("tls.key", Kind::Path, "", "PEM file of its private key"),
     setting("tls.client_ca", Kind::Path, "", "PEM file of the authority whose client certificates devices may show"),

@@ -64,6 +64,7 @@ pub(crate) struct Config {
     pub(crate) retention: String,
     /// `None` for one per processor.
     pub(crate) threads: Option<usize>,
+    pub(crate) sys_interval: Duration,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     pub(crate) limits: Limits,
@@ -106,6 +107,7 @@ impl Config {
             admin_token: admin_token.map(|text| Secret::new(text.to_owned())),
             retention: given.text("retention").to_owned(),
             threads: Some(number(given, "threads")).filter(|threads| *threads > 0),
+            sys_interval: duration(given, "sys_interval").max(Duration::from_secs(1)),
             log_level: given.text("log.level").to_owned(),
             log_format: if given.text("log.format") == "json" { LogFormat::Json } else { LogFormat::Text },
             limits: Limits {

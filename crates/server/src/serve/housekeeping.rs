@@ -21,10 +21,12 @@ pub(super) fn start(
     hub: &Arc<Hub>,
     history: &Arc<History>,
     ending: &watch::Receiver<bool>,
+    sys_interval: Duration,
 ) {
     tasks.spawn(until(ending, keep_appointments(Arc::clone(hub))));
     tasks.spawn(checkpoint(Arc::clone(hub), Arc::clone(history), ending.clone()));
     tasks.spawn(until(ending, deferred(Arc::clone(hub))));
+    tasks.spawn(until(ending, say_counts(Arc::clone(hub), sys_interval)));
     tasks.spawn(until(ending, erase(Arc::clone(hub))));
     let clock = Arc::clone(hub.clock());
     tasks.spawn(follow(Arc::clone(history), ending.clone(), clock));
@@ -59,6 +61,17 @@ async fn keep_appointments(hub: Arc<Hub>) {
     loop {
         ticks.tick().await;
         hub.tick();
+    }
+}
+
+async fn say_counts(hub: Arc<Hub>, every: Duration) {
+    let start = hub.clock().now();
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let uptime = hub.clock().now().saturating_duration_since(start);
+        hub.publish_system_topics(env!("CARGO_PKG_VERSION"), uptime);
     }
 }
 

@@ -83,7 +83,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let mut tasks = JoinSet::new();
     let serving = ending.clone();
     tasks.spawn(async move { gateway.run(serving).await });
-    housekeeping::start(&mut tasks, &open.hub, &open.history, &ending);
+    housekeeping::start(&mut tasks, &open.hub, &open.history, &ending, config.sys_interval);
     if let Some(address) = doors.web() {
         set_up::start(&mut tasks, &config, Arc::clone(&open.hub), address, ending.clone())?;
     }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub mqtt: ConnectionOptions,
     /// The most PINGREQ of a client between two looks at its deadline (M-63).
     pub pings_max: u32,
+    /// How often a WebSocket of JSON is pinged; two pings without an answer end it (W-16).
+    pub live_ping_every: Duration,
     /// The largest body of an HTTP request that is no stream, in bytes.
     pub body_length_max: usize,
     /// For how long a stream of telemetry over HTTP may be silent.
@@ -50,6 +52,7 @@ impl Default for Settings {
                 ..ConnectionOptions::default()
             },
             pings_max: 10_000,
+            live_ping_every: Duration::from_secs(20),
             body_length_max: 1024 * 1024,
             stream_idle_max: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(5),

@@ -29,8 +29,6 @@ use crate::http::credentials::by_token;
 use crate::http::socket::{self, Ended, Received, Socket};
 use crate::problem::Problem;
 
-/// How often we ping, and look whether the credential still holds.
-const PING_EVERY: Duration = Duration::from_secs(20);
 /// Pings without an answer before we hang up (W-16).
 const UNANSWERED_MAX: u32 = 2;
 /// Mistakes before we hang up (W-21).
@@ -136,7 +134,9 @@ fn ack(id: &RawValue) -> String {
 impl Live {
     /// Ends with a close code, or 0 when the peer is gone.
     async fn run(&mut self) -> Closing {
-        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        // With each ping we look whether the credential still holds, too.
+        let every = self.server.settings.live_ping_every;
+        let mut pings = interval_at(Instant::now() + every, every);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let durable = self.server.hub.durable(self.acks.front().map_or(Position(0), |(first, _)| *first));

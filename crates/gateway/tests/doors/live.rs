@@ -1,13 +1,18 @@
 //! JSON over WebSocket.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
+use roost_gateway::Settings;
 use roost_wire::mqtt::{QoS, Version};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::{ADMIN, PATIENCE, TOKEN, World, hasty, publish};
+use crate::websocket::upgraded;
 
 struct Live(WebSocketStream<TcpStream>);
 
@@ -67,6 +72,49 @@ async fn a_device_says_who_it_is_in_its_first_frame_and_has_a_me() {
     let (heard, acked) = if first.get("ack").is_some() { (second, first) } else { (first, second) };
     assert_eq!(acked, json!({ "ack": 2 }));
     assert_eq!((&heard["topic"], &heard["payload"]), (&json!("me/telemetry"), &json!({ "t": 7 })));
+}
+
+fn pinged_every(millis: u64) -> Settings {
+    Settings { live_ping_every: Duration::from_millis(millis), ..hasty() }
+}
+
+#[tokio::test]
+async fn w_16_two_pings_without_an_answer_end_the_connection() {
+    let world = World::with(pinged_every(50)).await;
+    let mut silent = upgraded(&world, &format!("/api/v1/ws?token={TOKEN}"), "").await;
+    let mut heard = Vec::new();
+    tokio::time::timeout(PATIENCE, silent.read_to_end(&mut heard)).await.unwrap().unwrap();
+    let (pings, close) = heard.split_at(4);
+    assert_eq!(pings, b"\x89\x00\x89\x00");
+    assert_eq!((close[0], &close[2..4]), (0x88, &1008_u16.to_be_bytes()[..]));
+}
+
+#[tokio::test]
+async fn w_18_a_reader_that_stalls_holds_back_nobody_and_is_told_when_it_reads_again() {
+    let world = World::with(pinged_every(500)).await;
+    let counters = &world.hub.counters;
+    let mut stalled = upgraded(&world, &format!("/api/v1/ws?token={ADMIN}"), "").await;
+    stalled.write_all(b"\x81\x91\x00\x00\x00\x00{\"subscribe\":\"t\"}").await.unwrap();
+    let mut sender = world.owner("sender").await;
+    let large = "x".repeat(64 * 1024);
+    let publishing = async {
+        while counters.messages_dropped_slow_total.value() == 0 {
+            sender.publish(publish("t", &large, QoS::AtMostOnce, 0)).await;
+            sender.ping().await;
+            // It does not read, but is there: a PONG is a sign of life.
+            stalled.write_all(b"\x8A\x80\x00\x00\x00\x00").await.unwrap();
+        }
+        // Closed, although it reads nothing: its session is the first thing to go.
+        while counters.sessions.value() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, publishing).await.expect("the stalled reader keeps its session");
+    let mut heard = Vec::new();
+    tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut heard)).await.unwrap().unwrap();
+    let said = b"\x88\x0A\x03\xF5too slow";
+    assert!(heard.ends_with(said), "{:x?}", &heard[heard.len() - 16..]);
+    sender.ping().await;
 }
 
 #[tokio::test]

@@ -127,6 +127,23 @@ async fn w_06_to_w_14_broken_frames_close_with_their_code() {
 }
 
 #[tokio::test]
+async fn w_16_a_flood_of_pings_whose_answers_nobody_reads_ends_the_connection() {
+    let world = World::new().await;
+    let mut said = Vec::new();
+    Packet::Connect(Box::new(connect(Version::V3))).encode(Version::V3, &mut said).unwrap();
+    let connected = [&[0x82, 0x80 | u8::try_from(said.len()).unwrap(), 0, 0, 0, 0], &said[..]].concat();
+    let pings = [&b"\x89\xFD\x00\x00\x00\x00"[..], &[b'p'; 125]].concat().repeat(1_000);
+    for (path, first) in [("/mqtt", &connected[..]), ("/api/v1/ws", b""), ("/api/v1/echo", b"")] {
+        let known = format!("Authorization: Bearer {TOKEN}\r\nSec-WebSocket-Protocol: mqtt\r\n");
+        let mut stream = upgraded(&world, path, &known).await;
+        stream.write_all(first).await.unwrap();
+        let flood = async { while stream.write_all(&pings).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, flood).await.unwrap_or_else(|_| panic!("{path} goes on"));
+    }
+    world.connected(Version::V5).await.ping().await;
+}
+
+#[tokio::test]
 async fn a_close_is_answered_with_its_code() {
     let world = World::new().await;
     for path in ["/mqtt", "/api/v1/echo", "/api/v1/ws"] {

@@ -70,7 +70,7 @@ impl Hub {
     /// Does what the clock asks for: ends sessions, sends wills, expires commands.
     pub fn tick(&self) {
         let now = self.now();
-        self.keep_appointments(now);
+        self.keep_appointments();
         self.expire_commands(now);
         // Looks at every session, so not each second; a credential may outlive its time so long.
         if now.0 / 1_000 % EXPIRED_EVERY_SECONDS == 0 {

@@ -449,6 +449,26 @@ fn m_28_failures_hold_up_the_guesser_and_not_the_others_behind_the_same_address(
 }
 
 #[test]
+fn nobody_waits_for_a_wall_clock_that_was_set_back() {
+    let throttle = Throttle::default();
+    let address: IpAddr = [192, 0, 2, 1].into();
+    let ahead = Timestamp(365 * 86_400_000);
+    throttle.login_succeeded(address, "s1", ahead);
+    for _ in 0..20 {
+        throttle.login_failed(address, "s2", ahead);
+    }
+    let now = Timestamp(0);
+    assert_eq!(throttle.allow_login(address, "s1", now), Ok(()));
+    assert_eq!(throttle.allow_login(address, "s2", now), Ok(()));
+    // Guessing still costs.
+    for _ in 0..20 {
+        throttle.login_failed(address, "s2", now);
+    }
+    let wait = throttle.allow_login(address, "s2", now).unwrap_err().0;
+    assert!(wait <= Duration::from_secs(60));
+}
+
+#[test]
 fn m_28_a_known_client_is_not_shut_out_by_strangers_who_use_its_name() {
     let throttle = Throttle::default();
     let (home, stranger): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [203, 0, 113, 9].into());

@@ -43,11 +43,14 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub struct TestClock {
     start: Instant,
     milliseconds: AtomicI64,
+    /// How far people have set the wall clock wrong.
+    set_by: AtomicI64,
 }
 
 impl Clock for TestClock {
     fn wall(&self) -> Timestamp {
-        Timestamp(1_795_269_297_000 + self.milliseconds.load(Ordering::SeqCst))
+        let passed = self.milliseconds.load(Ordering::SeqCst) + self.set_by.load(Ordering::SeqCst);
+        Timestamp(1_795_269_297_000 + passed)
     }
 
     fn now(&self) -> Instant {
@@ -61,7 +64,7 @@ impl TestClock {
         // Not the clock that the product may not read: the test's has to begin at some instant.
         #[expect(clippy::disallowed_methods, reason = "the test's clock begins somewhere")]
         let start = Instant::now();
-        Arc::new(Self { start, milliseconds: AtomicI64::new(0) })
+        Arc::new(Self { start, milliseconds: AtomicI64::new(0), set_by: AtomicI64::new(0) })
     }
 
     /// Moves both clocks.
@@ -130,6 +133,12 @@ impl World {
 
     pub fn advance(&self, duration: Duration) {
         self.clock.advance(duration);
+        self.hub.tick();
+    }
+
+    /// Sets the wall clock forward by so many milliseconds, or back, and does what is due then.
+    pub fn jump(&self, milliseconds: i64) {
+        self.clock.set_by.fetch_add(milliseconds, Ordering::SeqCst);
         self.hub.tick();
     }
 

@@ -297,7 +297,7 @@ impl Hub {
             return;
         }
         // A failing store loses no more than the time at which the session's expiry began.
-        drop(hub.settle_disconnect(shared, connection, how, now));
+        drop(hub.settle_disconnect(shared, connection, how));
     }
 
     fn settle_disconnect(
@@ -305,7 +305,6 @@ impl Hub {
         shared: &Arc<Shared>,
         connection: ConnectionNumber,
         how: Leave,
-        now: Timestamp,
     ) -> Result<(), StorageError> {
         if how == Leave::Normally {
             self.forget_will(shared)?;
@@ -320,7 +319,7 @@ impl Hub {
             if delay.is_zero() {
                 self.send_will(shared);
             } else {
-                self.broker.schedule(now.after(delay), Due::WillIsSent(Arc::clone(shared), connection));
+                self.schedule_after(delay, Due::WillIsSent(Arc::clone(shared), connection));
             }
         }
         if expiry.is_zero() {
@@ -329,7 +328,7 @@ impl Hub {
         let facts = shared.facts();
         stored::put_session(self, shared, &facts)?;
         drop(facts);
-        self.broker.schedule(now.after(expiry), Due::SessionEnds(Arc::clone(shared), connection));
+        self.schedule_after(expiry, Due::SessionEnds(Arc::clone(shared), connection));
         Ok(())
     }
 
@@ -395,8 +394,8 @@ impl Hub {
     }
 
     /// Does what has fallen due: ends sessions, sends delayed wills.
-    pub(crate) fn keep_appointments(&self, now: Timestamp) {
-        for due in self.broker.take_due(now) {
+    pub(crate) fn keep_appointments(&self) {
+        for due in self.broker.take_due(self.ports.clock.now()) {
             match due {
                 Due::SessionEnds(shared, connection) if shared.connection() == connection => {
                     drop(self.end_session(&shared));
@@ -409,8 +408,8 @@ impl Hub {
         }
     }
 
-    pub(super) fn schedule_expiry(&self, shared: &Arc<Shared>, at: Timestamp) {
-        self.broker.schedule(at, Due::SessionEnds(Arc::clone(shared), shared.connection()));
+    pub(super) fn schedule_expiry(&self, shared: &Arc<Shared>, wait: Duration) {
+        self.schedule_after(wait, Due::SessionEnds(Arc::clone(shared), shared.connection()));
     }
 
     /// Closes at once the connections that `whose` means: a right of theirs is gone.

@@ -22,12 +22,12 @@ pub mod will;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::hub::Hub;
 use crate::id::TenantId;
 use crate::record::SessionNumber;
 use crate::storage::Position;
-use crate::time::Timestamp;
 
 pub use connect::{ConnectError, ConnectOptions, Connected, Start};
 pub use inspect::{QueuedMessage, QueuedState, RetainedMessage, SessionQuery, SessionState};
@@ -101,7 +101,8 @@ struct Underway {
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
     tenants: Mutex<HashMap<TenantId, Arc<TenantBroker>>>,
-    agenda: Mutex<BTreeMap<(Timestamp, u64), Due>>,
+    /// By the monotonic clock: when the wall clock jumps, no session ends by it.
+    agenda: Mutex<BTreeMap<(Instant, u64), Due>>,
     agenda_number: AtomicU64,
     deferred: Mutex<VecDeque<Deferred>>,
     underway: Mutex<Underway>,
@@ -137,15 +138,10 @@ impl Broker {
         lock(&self.tenants).values().cloned().collect()
     }
 
-    fn schedule(&self, at: Timestamp, due: Due) {
-        let number = self.agenda_number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        lock(&self.agenda).insert((at, number), due);
-    }
-
     /// What falls due until `now`.
-    fn take_due(&self, now: Timestamp) -> Vec<Due> {
+    fn take_due(&self, now: Instant) -> Vec<Due> {
         let mut agenda = lock(&self.agenda);
-        let later = agenda.split_off(&(Timestamp(now.0.saturating_add(1)), 0));
+        let later = agenda.split_off(&(now, u64::MAX));
         std::mem::replace(&mut *agenda, later).into_values().collect()
     }
 }
@@ -154,6 +150,13 @@ impl Broker {
 const SESSION_NUMBERS_RESERVED: u64 = 10_000;
 
 impl Hub {
+    /// What falls due so much later; never, if that is too late to write down.
+    fn schedule_after(&self, wait: Duration, due: Due) {
+        let Some(at) = self.ports.clock.now().checked_add(wait) else { return };
+        let number = self.broker.agenda_number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        lock(&self.broker.agenda).insert((at, number), due);
+    }
+
     fn next_session_number(&self) -> Result<SessionNumber, crate::storage::StorageError> {
         let mut numbers = lock(&self.broker.numbers);
         if numbers.next >= numbers.reserved {

@@ -61,9 +61,10 @@ impl Hub {
                 let mut facts = shared.facts();
                 (*facts.disconnected_at.get_or_insert(now), facts.expiry)
             };
-            self.schedule_expiry(shared, since.after(expiry));
+            // All of it, when the clock was set back since.
+            self.schedule_expiry(shared, expiry.saturating_sub(now.since(since)));
         }
-        self.recover_wills(&sessions, now)?;
+        self.recover_wills(&sessions)?;
         Ok(())
     }
 
@@ -193,7 +194,7 @@ impl Hub {
     }
 
     /// A will whose owner was connected when the server died is sent after the restart.
-    fn recover_wills(&self, sessions: &Sessions, now: Timestamp) -> Result<(), OpenError> {
+    fn recover_wills(&self, sessions: &Sessions) -> Result<(), OpenError> {
         let mut wills = Vec::new();
         for_each_entry(self, "wills", |key, entry| {
             let mut levels = key.levels().skip(1);
@@ -211,10 +212,16 @@ impl Hub {
             let shared = known.unwrap_or_else(|| {
                 Arc::new(Shared::new(SessionNumber(0), tenant, Arc::from(client_id), gone(owner)))
             });
-            let delay = will.delay;
-            shared.facts().will = Some(Box::new(will));
+            let delay = {
+                let mut facts = shared.facts();
+                // MQTT 5.0 section 3.1.3.2.2: no later than the end of the session, which for some
+                // came with the server's own.
+                let delay = will.delay.min(facts.expiry);
+                facts.will = Some(Box::new(will));
+                delay
+            };
             let due = super::Due::WillIsSent(Arc::clone(&shared), shared.connection());
-            self.broker.schedule(now.after(delay), due);
+            self.schedule_after(delay, due);
         }
         Ok(())
     }

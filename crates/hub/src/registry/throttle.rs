@@ -51,7 +51,9 @@ impl Failures {
     fn wait(failures: Option<&Self>, max: u32, refill: Duration, now: Timestamp) -> Option<Duration> {
         let owed = failures?.forgotten_at.since(now);
         let bearable = refill.saturating_mul(max - 1);
-        (owed > bearable).then(|| owed.saturating_sub(bearable))
+        // More than can be owed: the wall clock was set back, and nobody is to wait until it is there again.
+        let is_owed = owed > bearable && owed <= refill.saturating_mul(max);
+        is_owed.then(|| owed.saturating_sub(bearable))
     }
 
     fn count(failures: Option<Self>, max: u32, refill: Duration, now: Timestamp) -> Self {

@@ -1,7 +1,7 @@
 //! The latest values of each device, and which keys it has: a view of the log.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -79,8 +79,9 @@ impl DeviceLatest {
         }
     }
 
-    /// Readings that came without a time of their own within one millisecond are given times one
-    /// millisecond apart: as points of a series, they would take each other's place.
+    /// Readings that came without a time of their own within one millisecond, or several of a key in
+    /// one message, are given times one millisecond apart: as points of a series, they would take
+    /// each other's place.
     fn set_arrivals(&mut self, readings: &mut [Reading], arrival: Timestamp) {
         if !readings.iter().any(|reading| reading.ts == arrival) {
             return;
@@ -88,7 +89,12 @@ impl DeviceLatest {
         let next = Timestamp(self.last_arrival.0.saturating_add(1));
         let is_ahead = next > arrival && next < arrival.after(ARRIVAL_AHEAD_MAX);
         self.last_arrival = if is_ahead { next } else { arrival };
+        let mut keys = HashSet::new();
         for reading in readings.iter_mut().filter(|reading| reading.ts == arrival) {
+            if !keys.insert(Arc::clone(&reading.key)) {
+                keys = HashSet::from([Arc::clone(&reading.key)]);
+                self.last_arrival.0 = self.last_arrival.0.saturating_add(1);
+            }
             reading.ts = self.last_arrival;
         }
     }

@@ -119,3 +119,18 @@ fn readings_that_arrive_in_one_millisecond_keep_a_time_each() {
     send(world.hub(), &device, &[("t", 0, number(50))]).unwrap();
     assert!(world.hub().latest(&tenant, &id).unwrap()["t"].ts > times[49]);
 }
+
+#[test]
+fn several_readings_of_a_key_in_one_message_without_times_keep_a_time_each() {
+    let world = World::new();
+    let device = world.create_device("d1");
+    let tenant = TenantId::parse("default").unwrap();
+    let id = DeviceId::parse("d1").unwrap();
+    let all = [("t", 0, number(1)), ("u", 0, number(1)), ("t", 0, number(2)), ("t", 0, number(3))];
+    send(world.hub(), &device, &all).unwrap();
+    let latest = world.hub().latest(&tenant, &id).unwrap();
+    assert_eq!(latest["t"].ts, latest["u"].ts.after(std::time::Duration::from_millis(2)));
+    assert_eq!(latest["t"].value, number(3));
+    send(world.hub(), &device, &[("t", 0, number(4))]).unwrap();
+    assert!(world.hub().latest(&tenant, &id).unwrap()["t"].ts > latest["t"].ts);
+}

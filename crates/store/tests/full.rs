@@ -75,6 +75,24 @@ fn tables_can_still_be_changed_when_messages_are_refused() {
 }
 
 #[test]
+fn what_became_of_messages_can_still_be_written_down_when_messages_are_refused() {
+    let disk = SimDisk::new();
+    let embedded = open(&disk);
+    disk.set_capacity(Some(disk.allocated() + 100_000));
+    let count = fill(&embedded);
+    let store = embedded.store();
+    let position = store.log.append_outcome(&[3; 50]).unwrap();
+    wait_durable(&store, position).unwrap();
+    // Not without end: deleting needs room, too.
+    while store.log.append_outcome(&[3; 50]).is_ok() {}
+    let key = Key::parse("users/a").unwrap();
+    store.table.put(&key, None, Expected::Any).unwrap();
+    drop((store, embedded));
+    let outcomes = read_all(&open(&disk).store(), Position(count)).unwrap();
+    assert!(outcomes.len() > 5, "{}", outcomes.len());
+}
+
+#[test]
 fn trimming_makes_room() {
     let disk = SimDisk::new();
     let embedded = open(&disk);

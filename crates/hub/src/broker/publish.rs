@@ -287,7 +287,7 @@ impl Hub {
     pub(crate) fn append(&self, record: &Record) -> Result<Position, StorageError> {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
-        self.store.log.append(&[&bytes])
+        self.store.log.append_outcome(&bytes)
     }
 
     /// Gives persistent sessions their place in the order. A full queue refuses, or gives up its

@@ -118,6 +118,15 @@ pub trait Log: Send + Sync + Debug {
     /// [`StorageError::Broken`]: nothing will ever be appended again.
     fn append(&self, records: &[&[u8]]) -> Result<Position, StorageError>;
 
+    /// As [`Log::append`], and there may still be room for it when there is none for messages: for
+    /// what became of messages, without which readers could not go on.
+    ///
+    /// # Errors
+    /// Those of [`Log::append`].
+    fn append_outcome(&self, record: &[u8]) -> Result<Position, StorageError> {
+        self.append(&[record])
+    }
+
     /// A watch on what is durable.
     fn durability(&self) -> Durability;
 

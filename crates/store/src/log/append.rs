@@ -12,10 +12,40 @@ use crate::segment::{Mark, SEGMENT_HEADER, mark, mark_before, segment_header, si
 
 /// Bytes that may wait for the disk; as many as fit the segments that are ready, if those are fewer.
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// This part of the very last segment is kept for changes of tables: deletes, log-ins.
-const RESERVE_DIVISOR: usize = 8;
+/// This part of the very last segment is kept from messages.
+const MESSAGE_RESERVE_DIVISOR: usize = 8;
+/// This part of it also from what became of messages: it is for changes of tables, deletes, log-ins.
+const OUTCOME_RESERVE_DIVISOR: usize = 16;
 /// A buffer larger than this is not kept for the next batch.
 const KEPT_BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What is appended, and by that how far into the last room it may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    Message,
+    /// What became of a message: readers go on when the disk is full.
+    Outcome,
+    /// A change of a table.
+    Change,
+}
+
+impl Claim {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Message | Self::Outcome => Kind::Message,
+            Self::Change => Kind::Change,
+        }
+    }
+
+    /// The bytes of the last segment that are kept from it.
+    fn reserve(self, capacity: usize) -> usize {
+        match self {
+            Self::Message => capacity / MESSAGE_RESERVE_DIVISOR,
+            Self::Outcome => capacity / OUTCOME_RESERVE_DIVISOR,
+            Self::Change => 0,
+        }
+    }
+}
 
 /// Records of one segment that are written and synced together.
 #[derive(Debug, Default)]
@@ -96,7 +126,7 @@ impl Queue {
         self.left < shape.segment_bytes / 4
     }
 
-    fn has_room(&self, kind: Kind, lengths: impl Iterator<Item = usize>, shape: Shape) -> bool {
+    fn has_room(&self, claim: Claim, lengths: impl Iterator<Item = usize>, shape: Shape) -> bool {
         let capacity = shape.segment_bytes - SEGMENT_HEADER;
         let (mut left, mut spares, mut total) = (self.left, self.spares, self.pending_bytes);
         for length in lengths {
@@ -105,10 +135,7 @@ impl Queue {
                 spares -= 1;
                 left = capacity;
             }
-            let reserve = match kind {
-                Kind::Message if spares == 0 => capacity / RESERVE_DIVISOR,
-                Kind::Message | Kind::Change => 0,
-            };
+            let reserve = if spares == 0 { claim.reserve(capacity) } else { 0 };
             if length + reserve > left {
                 return false;
             }
@@ -174,7 +201,7 @@ impl Queue {
 
 impl EmbeddedLog {
     /// Appends records of one kind, all or none, and gives the position of the last.
-    pub(crate) fn append_records(&self, kind: Kind, payloads: &[&[u8]]) -> Result<Position, StorageError> {
+    pub(crate) fn append_records(&self, claim: Claim, payloads: &[&[u8]]) -> Result<Position, StorageError> {
         let payload_max = self.shape.payload_max();
         if payloads.iter().any(|payload| payload.len() > payload_max) {
             return Err(StorageError::TooLarge(payload_max));
@@ -187,11 +214,11 @@ impl EmbeddedLog {
             return Err(StorageError::Broken(Arc::from("the store was closed")));
         }
         let lengths = payloads.iter().map(|payload| RECORD_HEADER + payload.len());
-        if !queue.has_room(kind, lengths, self.shape) {
+        if !queue.has_room(claim, lengths, self.shape) {
             return Err(StorageError::Full);
         }
         for payload in payloads {
-            queue.push(kind, payload, self.shape);
+            queue.push(claim.kind(), payload, self.shape);
         }
         let position = Position(queue.next - 1);
         let wake = !payloads.is_empty() && std::mem::take(&mut queue.is_writer_idle);

@@ -18,6 +18,7 @@ use roost_hub::storage::disk::{Disk, DiskFile};
 use roost_hub::storage::{Batch, Durability, Log, Position, Progress, StorageError};
 use tokio::sync::watch;
 
+pub(crate) use self::append::Claim;
 use self::append::Queue;
 pub(crate) use self::ballast::Ballast;
 use self::read::Loaded;
@@ -169,7 +170,11 @@ impl EmbeddedLog {
 
 impl Log for EmbeddedLog {
     fn append(&self, records: &[&[u8]]) -> Result<Position, StorageError> {
-        self.append_records(Kind::Message, records)
+        self.append_records(Claim::Message, records)
+    }
+
+    fn append_outcome(&self, record: &[u8]) -> Result<Position, StorageError> {
+        self.append_records(Claim::Outcome, &[record])
     }
 
     fn durability(&self) -> Durability {

@@ -17,8 +17,7 @@ use roost_hub::storage::{
 
 use self::file::{Snapshot, TablesFile, entry_of_row};
 use crate::OpenError;
-use crate::log::{Ballast, EmbeddedLog, lock};
-use crate::record::Kind;
+use crate::log::{Ballast, Claim, EmbeddedLog, lock};
 
 /// Bytes of changes that may wait to be saved; more are refused as if the disk were full.
 const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -219,7 +218,7 @@ impl Table for Tables {
                 return Err(PutError::Conflict(found));
             }
         }
-        let position = self.log.append_records(Kind::Change, &[&record])?;
+        let position = self.log.append_records(Claim::Change, &[&record])?;
         let revision = Revision(position.0);
         state.queue(Queued::Fact { key: key.as_str().into(), value, revision });
         self.wake_if_due(&state);

@@ -1,4 +1,5 @@
-//! One wheel of timers for all connections, on a clock that is read a few times a second.
+//! One wheel of timers for all connections, on a clock that is read a few times a second. It counts the time in which
+//! the program ran: while it stood still (SIGSTOP, a paused machine) it did not listen, and nobody was silent.
 //!
 //! A connection costs one small entry here however often its deadline moves: it is woken when the
 //! deadline that it last named has passed, and looks for itself whether that still stands.
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use roost_hub::time::Clock;
 
+/// Whoever comes so many ticks after the last one did not run meanwhile.
+const STANDSTILL_TICKS: u32 = 3;
 /// How many ticks the wheel looks ahead; whoever waits longer is woken early once a turn.
 const SLOTS: u64 = 512;
 
@@ -19,8 +22,10 @@ pub(crate) struct Timers {
     clock: Arc<dyn Clock>,
     start: Instant,
     tick: Duration,
-    /// Milliseconds since `start`, as of the last tick.
+    /// Milliseconds that the program ran since `start`, as of the last tick.
     now: AtomicU64,
+    /// Milliseconds in which it did not.
+    stood_still: AtomicU64,
     wheel: Mutex<Wheel>,
 }
 
@@ -56,6 +61,7 @@ impl Timers {
             clock,
             tick: tick.max(Duration::from_millis(1)),
             now: AtomicU64::new(0),
+            stood_still: AtomicU64::new(0),
             wheel,
         }
     }
@@ -108,9 +114,23 @@ impl Timers {
         }
     }
 
+    fn passed(&self) -> Duration {
+        let stood_still = Duration::from_millis(self.stood_still.load(Ordering::Relaxed));
+        self.clock.now().saturating_duration_since(self.start).saturating_sub(stood_still)
+    }
+
+    /// Leaves out the time in which nobody turned the wheel although it was to be turned.
+    fn pass_over_standstill(&self) {
+        let since = self.passed().saturating_sub(self.now());
+        if since > self.tick.saturating_mul(STANDSTILL_TICKS) {
+            let left_out = u64::try_from((since - self.tick).as_millis()).unwrap_or(u64::MAX);
+            self.stood_still.fetch_add(left_out, Ordering::Relaxed);
+        }
+    }
+
     /// Reads the clock and wakes whose time has come.
     fn advance(&self) {
-        let now = self.clock.now().saturating_duration_since(self.start);
+        let now = self.passed();
         self.now.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let until = u64::try_from(now.as_millis() / self.tick.as_millis().max(1)).unwrap_or(u64::MAX);
         let mut due = Vec::new();
@@ -136,6 +156,7 @@ impl Timers {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.pass_over_standstill();
             self.advance();
         }
     }
@@ -196,6 +217,24 @@ mod tests {
         at(&clock, &timers, 1_500);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         at(&clock, &timers, 900_000);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn time_in_which_the_program_stood_still_does_not_count() {
+        let (clock, timers) = timers();
+        let count = Arc::new(Count::default());
+        let key = timers.register(Arc::clone(&count).into());
+        at(&clock, &timers, 500);
+        timers.schedule(key, Duration::from_millis(3_000));
+        for millis in [1_000, 23_000, 23_500, 24_000] {
+            clock.millis.store(millis, Ordering::Relaxed);
+            timers.pass_over_standstill();
+            timers.advance();
+        }
+        assert_eq!(timers.now(), Duration::from_millis(2_500));
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        at(&clock, &timers, 24_500);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 

@@ -1,10 +1,11 @@
 //! The real disk: one directory of the file system, held by one process at a time.
 
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use roost_hub::storage::disk::{Disk, DiskFile};
 use rustix::fs::{FallocateFlags, FlockOperation};
@@ -17,6 +18,8 @@ const LOCK_NAME: &str = "lock";
 #[derive(Debug)]
 pub struct RealDisk {
     root: PathBuf,
+    /// Kept open, so that they can be synced when the program has no file descriptors left.
+    directories: Mutex<HashMap<String, Arc<File>>>,
     // Held for its lock.
     _lock: File,
 }
@@ -53,7 +56,17 @@ impl RealDisk {
         }
         lock.set_len(0).map_err(not_writable)?;
         writeln!(lock, "{}", std::process::id()).map_err(not_writable)?;
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), directories: Mutex::default(), _lock: lock })
+    }
+
+    fn directory(&self, name: &str) -> io::Result<Arc<File>> {
+        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(directory) = directories.get(name) {
+            return Ok(Arc::clone(directory));
+        }
+        let directory = Arc::new(File::open(self.path(name))?);
+        directories.insert(name.to_owned(), Arc::clone(&directory));
+        Ok(directory)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -63,7 +76,8 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn make_directory(&self, name: &str) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(self.path(name))
+        DirBuilder::new().recursive(true).mode(0o700).create(self.path(name))?;
+        self.directory(name).map(drop)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -97,7 +111,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_directory(&self, directory: &str) -> io::Result<()> {
-        File::open(self.path(directory))?.sync_all()
+        self.directory(directory)?.sync_all()
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("spot.tenant", Kind::Text, "default", "The tenant whose inbox unknown Spot units go to (not in this version yet)"),
     setting("log.level", Kind::LogLevel, "info", "What is logged: error, warn, info, debug or trace, also per module"),
     setting("log.format", Kind::Choice(&["text", "json"]), "text", "How log lines look on standard error"),
-    count("limits.connections", BILLION, "1000000", "Connections at once, of all protocols"),
+    count("limits.connections", BILLION, "1000000", "Connections at once, of all protocols; fewer where ulimit -n allows fewer"),
     count("limits.connections_per_tenant", BILLION, "1000000", "Connections of a tenant at once, MQTT and live WebSockets"),
     count("limits.connections_per_address", BILLION, "1000", "Connections at once from one address, trusted ones exempt"),
     count("limits.connect_rate", BILLION, "50", "New connections in a second from one address, trusted ones exempt"),

@@ -16,6 +16,9 @@ use super::holder::holder_of;
 use super::print_ready;
 use crate::config::{Config, Tls};
 
+/// Open files that connections leave to the store, the history and the doors, where there are many.
+const FILES_KEPT: usize = 256;
+
 /// The doors that are open, with their real addresses.
 pub(super) struct OpenDoors(Vec<(&'static str, SocketAddr)>);
 
@@ -99,7 +102,7 @@ fn certificates(tls: &Tls) -> anyhow::Result<Arc<roost_gateway::Tls>> {
 
 fn settings(config: &Config) -> Settings {
     let mut settings = Settings {
-        connections_max: config.limits.connections,
+        connections_max: config.limits.connections.min(connections_possible()),
         connections_per_address_max: config.limits.connections_per_address,
         connects_per_second_max: config.limits.connect_rate,
         trusted: config.limits.trusted.clone(),
@@ -113,6 +116,13 @@ fn settings(config: &Config) -> Settings {
     limits.topic_bytes_max = config.hub.topic_length_max;
     limits.topic_levels_max = config.hub.topic_levels_max;
     settings
+}
+
+/// How many connections the limit of open files lets us have: the store must always get the few it needs.
+fn connections_possible() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    files - (files / 4).min(FILES_KEPT)
 }
 
 fn refusal(name: &str, address: SocketAddr, error: ListenError) -> anyhow::Error {

@@ -196,7 +196,7 @@ impl Connection {
     /// Serves the client until the connection ends. Wakes exactly the task of `context`.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         buffers::with(|buffers| {
-            let ended = self.serve(context, buffers).and_then(|()| self.keep_time(context));
+            let ended = self.keep_time(context).and_then(|()| self.serve(context, buffers));
             match ended {
                 Ok(()) => {
                     if self.pending.as_ref().is_some_and(|pending| pending.is_empty()) {
@@ -238,8 +238,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends a connection that is silent, all that it sent being read; asks to be woken when it may
-    /// have become one, or its turn comes.
+    /// Ends a silent connection; asks to be woken when it may have become one, or its turn comes.
     fn keep_time(&mut self, context: &Context<'_>) -> Result<(), End> {
         let now = self.server.timers.now();
         if self.timer.is_some() && now < Duration::from_millis(self.woken_at) {

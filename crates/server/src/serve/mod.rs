@@ -79,6 +79,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     }
     let open = open(&config).await?;
     let (gateway, doors) = doors::open(&config, &open.hub, |doors| router(&config, &open, doors))?;
+    // The wills of who was connected at a crash, before anybody can be back.
+    open.hub.tick();
     let (end, ending) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let serving = ending.clone();

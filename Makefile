@@ -8,6 +8,7 @@ SECONDS ?= 60
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/package-lock.json web/vite.config.ts \
 	web/svelte.config.js web/tsconfig.json -type f 2>/dev/null)
 FUZZ := cargo build --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz-replay
+FAULTS := env PYTHONPATH=e2e $(VENV)/bin/python -m faults --roost $(abspath $(TARGET))/debug/roost
 BENCH := --locked --manifest-path bench/Cargo.toml
 
 export MAKE_BEGAN := $(shell date +%s)
@@ -15,7 +16,8 @@ export NO_UPDATE_NOTIFIER := 1
 STEP := @.ci/step
 
 .NOTPARALLEL:
-.PHONY: run test check web bench fuzz clean help tools fmt lint alone units web-test fuzz-replay bench-test e2e conformance browser
+.PHONY: run test check web bench faults fuzz clean help tools fmt lint alone units web-test fuzz-replay bench-test e2e \
+	conformance faults-short browser
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s%s\n", $$1, $$2 }'
@@ -48,7 +50,7 @@ check: ## format, types and lints, nothing run
 	$(STEP) "types" cargo check --locked --workspace --all-targets
 	$(STEP) "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 
-test: tools fmt lint alone web-test units fuzz-replay bench-test e2e browser ## everything that CI checks
+test: tools fmt lint alone web-test units fuzz-replay bench-test e2e faults-short browser ## everything that CI checks
 	@.ci/step "all of make test" true
 
 tools: ## what the tests need from outside: Debian packages, a Python environment, node modules
@@ -90,12 +92,20 @@ conformance: ## write docs/mqtt-conformance.md from the tests that prove a state
 	$(STEP) "conformance" $(VENV)/bin/python -m pytest e2e -m statement --conformance write \
 		--roost $(abspath $(TARGET))/debug/roost
 
+faults-short:
+	$(STEP) "faults, the short form" $(FAULTS) --short
+
 browser: ## the dashboard's browser tests against a debug binary
 	$(STEP) "browser tests" $(VENV)/bin/python e2e/browser.py $(abspath $(TARGET))/debug/roost
 
 bench: ## beside mosquitto and a bare relay, needs two idle cores: make bench ARGS="pairs --repeat 5"
 	$(STEP) "roost, release build" cargo build --locked --release -p roost-server
 	cargo run --release $(BENCH) -- --roost $(abspath $(TARGET))/release/roost $(ARGS)
+
+faults: ## crashes, power cuts, full disks … under load, everything counted: make faults ARGS="--only kill9 --seed 7"
+	$(STEP) "roost, debug build" cargo build --locked -p roost-server
+	$(STEP) "tools" .ci/tools $(VENV)
+	$(STEP) "faults" $(FAULTS) $(ARGS)
 
 fuzz: ## every fuzz target for SECONDS (60) each
 	$(STEP) "fuzzing" fuzz/run.sh $(SECONDS)

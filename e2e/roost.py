@@ -26,25 +26,28 @@ class Problem(Exception):
 class Roost:
     """Started by `start`, ended by `kill` or `stop`; the data stays in `folder` for the next `start`."""
 
-    def __init__(self, binary, folder, *flags, owner=OWNER):
+    def __init__(self, binary, folder, *flags, owner=OWNER, environment=None, prefix=()):
         self.binary, self.folder, self.flags, self.owner = str(binary), folder, flags, owner
+        self.environment, self.prefix = environment or {}, prefix
         self.doors, self.process, self.setup_link = {}, None, queue.Queue()
 
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         token = {"ROOST_ADMIN_TOKEN": self.owner} if self.owner else {}
         doors = ["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--coap", "off", "--coaps", "off"]
-        command = [self.binary, "serve", "--data", str(self.folder / "data"), *doors, *self.flags]
+        command = [*self.prefix, self.binary, "serve", "--data", str(self.folder / "data"), *doors, *self.flags]
         self.process = subprocess.Popen(
-            command, cwd=self.folder, env={**os.environ, **token}, text=True,
+            command, cwd=self.folder, env={**os.environ, **token, **self.environment}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         ready, self.log = queue.Queue(), []
         threading.Thread(target=self._read_output, args=(self.process, ready), daemon=True).start()
-        threading.Thread(target=self._read_log, args=(self.process,), daemon=True).start()
+        reader = threading.Thread(target=self._read_log, args=(self.process,), daemon=True)
+        reader.start()
         line = ready.get(timeout=READY_SECONDS)
         if line is None:
             self.process.wait(timeout=10)
+            reader.join(timeout=10)
             raise AssertionError(f"no ready line, exit code {self.process.returncode}: {''.join(self.log)}")
         assert line.startswith("roost ready "), line
         self.doors = dict(word.split("=", 1) for word in line.split()[2:])
@@ -102,11 +105,12 @@ class Roost:
         """Registers a device and gives its token."""
         return self.call("POST", "/devices", {"id": name, **more})["credential"]["token"]
 
-    def points(self, device, key, token=None):
-        """Every value of a key, over all pages, as {ts: value}."""
+    def points(self, device, key, token=None, times=None):
+        """Every value of a key, over all pages, as {ts: value}; of the tests' day, or between two `times`."""
         found, cursor = {}, ""
+        begin, end = times or (EPOCH, EPOCH + 86_400_000)
         while cursor is not None:
-            path = f"/devices/{device}/telemetry?key={key}&from={EPOCH}&to={EPOCH + 86_400_000}{cursor}"
+            path = f"/devices/{device}/telemetry?key={key}&from={begin}&to={end}{cursor}"
             page = self.call("GET", path, token=token)
             found.update({ts: value for ts, value in page["points"]})
             cursor = f"&cursor={page['next']}" if page["next"] else None

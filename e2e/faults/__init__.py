@@ -1,0 +1,1 @@
+"""Faults under load, with every acknowledged message counted afterwards: `make faults`."""

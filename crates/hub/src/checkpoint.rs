@@ -16,6 +16,9 @@ pub(crate) struct Views {
     /// Records up to here may have. Saved before these are durable, a view could know of something
     /// that a power cut undoes.
     end: Position,
+    /// The oldest place in the log that a session needs, once everything up to `end` is durable: what
+    /// moved it, an acknowledgement or a copy, is no older than that.
+    oldest_queued: Position,
     changes: Vec<ViewChange>,
 }
 
@@ -23,7 +26,8 @@ pub(crate) struct Views {
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoints {
     waiting: Option<Views>,
-    saved: Position,
+    /// What a restart does not need of the log.
+    needless: Position,
 }
 
 impl Hub {
@@ -49,12 +53,12 @@ impl Hub {
                 checkpoints.waiting = Some(views);
                 return Err(error);
             }
-            checkpoints.saved = views.position;
+            checkpoints.needless = views.position.min(views.oldest_queued);
             if views.changes.is_empty() {
                 break;
             }
         }
-        Ok(checkpoints.saved.min(self.oldest_queued()))
+        Ok(checkpoints.needless)
     }
 
     fn views(&self) -> Views {
@@ -64,7 +68,8 @@ impl Hub {
         changes.extend(self.latest.take_changes(&self.store));
         changes.extend(self.flight_changes());
         changes.extend(self.presence_changes());
-        Views { position, end: self.store.log.end(), changes }
+        let oldest_queued = self.oldest_queued();
+        Views { position, end: self.store.log.end(), oldest_queued, changes }
     }
 
     /// Does what the clock asks for: ends sessions, sends wills, expires commands.

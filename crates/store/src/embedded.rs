@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use roost_hub::storage::disk::Disk;
@@ -11,8 +11,9 @@ use roost_hub::storage::{Log as _, Store};
 
 use crate::Damage;
 use crate::disk::RealDisk;
-use crate::log::{EmbeddedLog, Shape, lock, recover, salt_of_segments};
-use crate::segment::{FORMAT_VERSION, LOG_DIRECTORY, read_file};
+use crate::log::{EmbeddedLog, lock, salt_of_segments};
+use crate::segment::{FORMAT_VERSION, read_file};
+use crate::stepped::Stepped;
 use crate::tables::Tables;
 
 const FORMAT_NAME: &str = "format";
@@ -111,16 +112,8 @@ impl Embedded {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
-        disk.make_directory(LOG_DIRECTORY)?;
-        let shape = Shape::new(options, read_format(&*disk)?);
-        let mut recovered = recover(&*disk, shape)?;
-        let ballast = Arc::clone(&recovered.ballast);
-        let file = Tables::open_file(&disk, &ballast, recovered.first())?;
-        recovered.skip_to(file.newest_position() + 1);
-        let log = Arc::new(EmbeddedLog::new(disk, shape, recovered));
-        let tables = Arc::new(Tables::new(Arc::clone(&log), &file));
-        tables.catch_up()?;
-        log.prepare_room();
+        let Stepped { log, tables, file } = Stepped::open(disk, options)?;
+        let file = file.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (writer, keeper, saver) = (Arc::clone(&log), Arc::clone(&log), Arc::clone(&tables));
         let threads = Threads {
             writer: spawn("store-writer", move || writer.run_writer())?,
@@ -173,7 +166,7 @@ impl Drop for Embedded {
 }
 
 /// Reads the format file, or writes it for a new store; gives the salt.
-fn read_format(disk: &dyn Disk) -> Result<u32, OpenError> {
+pub(crate) fn read_format(disk: &dyn Disk) -> Result<u32, OpenError> {
     let text = match disk.open(FORMAT_NAME) {
         Ok(file) => String::from_utf8_lossy(&read_file(&*file)?).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return new_format(disk),

@@ -7,6 +7,7 @@ mod embedded;
 mod log;
 mod record;
 mod segment;
+mod stepped;
 mod tables;
 
 use std::io;
@@ -16,6 +17,7 @@ use roost_hub::storage::Position;
 use roost_hub::storage::disk::DiskFile;
 
 pub use embedded::{Embedded, OpenError, Options};
+pub use stepped::Stepped;
 
 /// Records that were durable once and cannot be read any more. Everything else is served.
 #[derive(Clone, Debug, PartialEq, Eq)]

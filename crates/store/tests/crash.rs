@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use roost_hub::storage::disk::Disk;
 use roost_hub::storage::{Position, StorageError, Store};
-use roost_store::{Embedded, OpenError, Options};
+use roost_store::{Embedded, OpenError, Options, Stepped};
 use roost_testkit::sim_disk::{Fault, SimDisk};
 use roost_testkit::store_suite::{History, read_all, wait_durable};
 
@@ -190,6 +190,38 @@ fn tables_that_are_gone_are_made_anew_from_a_whole_log_and_missed_otherwise() {
         disk.remove("tables.redb").unwrap();
         assert!(matches!(open(&disk), Err(OpenError::Damaged(_))));
     }
+}
+
+#[test]
+fn the_log_is_kept_behind_a_view_until_the_newer_one_is_saved() {
+    let disk = SimDisk::new();
+    let stepped = Stepped::open(Arc::new(disk.clone()), OPTIONS).unwrap();
+    let store = stepped.store();
+    let append = |count: u32| {
+        for _ in 0..count {
+            while store.log.append(&[&[1; 500]]).is_err() {
+                stepped.keep_room();
+            }
+            stepped.write();
+        }
+        store.log.end()
+    };
+    let first = append(50);
+    store.table.save_view("reader", first, Vec::new()).unwrap();
+    append(100);
+    // The file has the first view, and the log up to here.
+    assert!(stepped.save_tables());
+    let second = append(100);
+    store.table.save_view("reader", second, Vec::new()).unwrap();
+    store.log.trim(second);
+    (0..50).for_each(|_| stepped.keep_room());
+    let found = Stepped::open(Arc::new(disk.after_kill()), OPTIONS).unwrap().store();
+    assert_eq!(found.table.view_position("reader"), Ok(first));
+    assert_eq!(read_all(&found, first).unwrap().len(), 200);
+    // Once it is saved, the log may go.
+    assert!(stepped.save_tables());
+    (0..50).for_each(|_| stepped.keep_room());
+    assert!(read_all(&store, Position(0)).unwrap().len() < 100);
 }
 
 #[test]

@@ -28,7 +28,7 @@ enum Pending {
     Length(usize),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Content {
     /// As the program sees it.
     seen: Vec<u8>,
@@ -62,12 +62,29 @@ struct Names {
     pending: Vec<Renaming>,
 }
 
+/// What went wrong on a disk so far, over all its power cuts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wear {
+    /// Writes that a power cut undid.
+    pub lost_writes: u64,
+    /// Writes of which a power cut left some sectors.
+    pub torn_writes: u64,
+    /// Operations that were refused with an input/output error.
+    pub errors: u64,
+    /// Those among them that were syncs of a file or a directory.
+    pub refused_syncs: u64,
+    /// Operations for which there was no room.
+    pub full: u64,
+}
+
 #[derive(Debug, Default)]
 struct Power {
+    wear: Wear,
     operations: u64,
     fault: Option<(u64, Fault)>,
     is_off: bool,
-    is_lying: bool,
+    /// Syncs of files whose names begin so say yes and do nothing.
+    lie: Option<String>,
     capacity: Option<usize>,
     allocated: usize,
 }
@@ -80,8 +97,14 @@ impl Power {
         }
         match self.fault.filter(|(at, _)| *at == self.operations) {
             None => Ok(()),
-            Some((_, Fault::Error)) => Err(io::Error::other("a planted error")),
-            Some((_, Fault::Full)) => Err(io::ErrorKind::StorageFull.into()),
+            Some((_, Fault::Error)) => {
+                self.wear.errors += 1;
+                Err(io::Error::other("a planted error"))
+            }
+            Some((_, Fault::Full)) => {
+                self.wear.full += 1;
+                Err(io::ErrorKind::StorageFull.into())
+            }
             Some((_, Fault::PowerCut)) => {
                 self.is_off = true;
                 Err(io::Error::other("the power went"))
@@ -89,8 +112,20 @@ impl Power {
         }
     }
 
+    fn sync(&mut self) -> io::Result<()> {
+        let errors = self.wear.errors;
+        let result = self.operation();
+        self.wear.refused_syncs += self.wear.errors - errors;
+        result
+    }
+
+    fn lies_about(&self, name: &str) -> bool {
+        self.lie.as_ref().is_some_and(|prefix| name.starts_with(prefix))
+    }
+
     fn grow(&mut self, bytes: usize) -> io::Result<()> {
-        if self.capacity.is_some_and(|capacity| self.allocated + bytes > capacity) {
+        if self.capacity.is_some_and(|capacity| bytes > 0 && self.allocated + bytes > capacity) {
+            self.wear.full += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.allocated += bytes;
@@ -108,6 +143,8 @@ pub struct SimDisk {
 /// A file of a [`SimDisk`].
 #[derive(Debug)]
 struct SimFile {
+    /// As it was made; it may have got another one in the same directory.
+    name: String,
     content: Mutex<Content>,
     power: Arc<Mutex<Power>>,
 }
@@ -144,6 +181,11 @@ impl SimDisk {
         power.fault = Some((power.operations + operation, fault));
     }
 
+    /// What was planned and has not happened will not.
+    pub fn forget_plan(&self) {
+        lock(&self.power).fault = None;
+    }
+
     /// Operations so far.
     #[must_use]
     pub fn operations(&self) -> u64 {
@@ -154,8 +196,19 @@ impl SimDisk {
     #[must_use]
     pub fn lying() -> Self {
         let disk = Self::new();
-        lock(&disk.power).is_lying = true;
+        disk.begin_lying("");
         disk
+    }
+
+    /// From now on syncs of what has a name that begins so say yes and do nothing.
+    pub fn begin_lying(&self, prefix: &str) {
+        lock(&self.power).lie = Some(prefix.to_owned());
+    }
+
+    /// What went wrong so far.
+    #[must_use]
+    pub fn wear(&self) -> Wear {
+        lock(&self.power).wear
     }
 
     /// Limits the sum of all files' lengths, in bytes; `None` takes the limit away.
@@ -185,19 +238,62 @@ impl SimDisk {
         for (renaming, _) in names.pending.iter().zip(0..kept) {
             apply(&mut found, renaming.clone());
         }
-        let disk = if lock(&self.power).is_lying { Self::lying() } else { Self::new() };
+        let disk = self.successor();
         let mut allocated = 0;
+        let mut wear = lock(&self.power).wear;
         let files: BTreeMap<String, Arc<SimFile>> = found
             .into_iter()
             .map(|(name, file)| {
-                let bytes = lock(&file.content).after_power_cut(&mut dice);
+                let bytes = lock(&file.content).after_power_cut(&mut dice, &mut wear);
                 allocated += bytes.len();
                 let content = Content { seen: bytes.clone(), durable: bytes, pending: Vec::new() };
-                (name, Arc::new(SimFile { content: Mutex::new(content), power: Arc::clone(&disk.power) }))
+                let content = Mutex::new(content);
+                let power = Arc::clone(&disk.power);
+                (name.clone(), Arc::new(SimFile { name, content, power }))
             })
             .collect();
-        lock(&disk.power).allocated = allocated;
+        let mut power = lock(&disk.power);
+        (power.allocated, power.wear) = (allocated, wear);
+        drop(power);
         *lock(&disk.names) = Names { seen: files.clone(), durable: files, pending: Vec::new() };
+        disk
+    }
+
+    /// What is found after kill -9: everything that was written, synced or not. What was not may
+    /// still be lost by a power cut.
+    #[must_use]
+    pub fn after_kill(&self) -> Self {
+        let disk = self.successor();
+        let Power { allocated, wear, .. } = *lock(&self.power);
+        let mut power = lock(&disk.power);
+        (power.allocated, power.wear) = (allocated, wear);
+        drop(power);
+        let names = lock(&self.names);
+        let mut copies: BTreeMap<*const SimFile, Arc<SimFile>> = BTreeMap::new();
+        let mut copy = |file: &Arc<SimFile>| {
+            let copied = copies.entry(Arc::as_ptr(file)).or_insert_with(|| {
+                let content = Mutex::new(lock(&file.content).clone());
+                Arc::new(SimFile { name: file.name.clone(), content, power: Arc::clone(&disk.power) })
+            });
+            Arc::clone(copied)
+        };
+        let mut copy_all = |files: &BTreeMap<String, Arc<SimFile>>| {
+            files.iter().map(|(name, file)| (name.clone(), copy(file))).collect::<BTreeMap<_, _>>()
+        };
+        let (seen, durable) = (copy_all(&names.seen), copy_all(&names.durable));
+        let pending = names.pending.iter().map(|renaming| match renaming {
+            Renaming::Link(name, file) => Renaming::Link(name.clone(), copy(file)),
+            other => other.clone(),
+        });
+        let pending = pending.collect();
+        *lock(&disk.names) = Names { seen, durable, pending };
+        disk
+    }
+
+    /// An empty disk of the same kind.
+    fn successor(&self) -> Self {
+        let disk = Self::new();
+        lock(&disk.power).lie.clone_from(&lock(&self.power).lie);
         disk
     }
 
@@ -235,16 +331,19 @@ impl SimDisk {
 }
 
 impl Content {
-    fn after_power_cut(&self, dice: &mut Dice) -> Vec<u8> {
+    fn after_power_cut(&self, dice: &mut Dice, wear: &mut Wear) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         for pending in &self.pending {
             match pending {
                 Pending::Length(length) if dice.below(2) == 0 => bytes.resize(*length, 0),
                 Pending::Length(_) => {}
                 Pending::Write { offset, bytes: written } => match dice.below(3) {
-                    0 => {}
+                    0 => wear.lost_writes += 1,
                     1 => overlay(&mut bytes, *offset, written),
-                    _ => tear(&mut bytes, *offset, written, dice),
+                    _ => {
+                        wear.torn_writes += 1;
+                        tear(&mut bytes, *offset, written, dice);
+                    }
                 },
             }
         }
@@ -283,7 +382,11 @@ impl Disk for SimDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         lock(&self.power).operation()?;
         self.forget(name);
-        let file = Arc::new(SimFile { content: Mutex::default(), power: Arc::clone(&self.power) });
+        let file = Arc::new(SimFile {
+            name: name.to_owned(),
+            content: Mutex::default(),
+            power: Arc::clone(&self.power),
+        });
         self.rename_things(Renaming::Link(name.to_owned(), Arc::clone(&file)));
         Ok(file)
     }
@@ -315,10 +418,10 @@ impl Disk for SimDisk {
         Ok(below.filter(|name| !name.contains('/')).map(str::to_owned).collect())
     }
 
-    fn sync_directory(&self, _directory: &str) -> io::Result<()> {
+    fn sync_directory(&self, directory: &str) -> io::Result<()> {
         let mut power = lock(&self.power);
-        power.operation()?;
-        if !power.is_lying {
+        power.sync()?;
+        if !power.lies_about(directory) {
             let mut names = lock(&self.names);
             names.durable = names.seen.clone();
             names.pending.clear();
@@ -336,8 +439,8 @@ impl DiskFile for SimFile {
         let content = lock(&self.content);
         let rest = content.seen.get(position(offset)..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(rest) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
         }
         Ok(count)
     }
@@ -372,11 +475,16 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut power = lock(&self.power);
-        power.operation()?;
-        if !power.is_lying {
+        power.sync()?;
+        if !power.lies_about(&self.name) {
             let mut content = lock(&self.content);
-            content.durable = content.seen.clone();
-            content.pending.clear();
+            let Content { durable, pending, .. } = &mut *content;
+            for pending in pending.drain(..) {
+                match pending {
+                    Pending::Length(length) => durable.resize(length, 0),
+                    Pending::Write { offset, bytes } => overlay(durable, offset, &bytes),
+                }
+            }
         }
         Ok(())
     }

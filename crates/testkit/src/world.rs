@@ -117,6 +117,11 @@ impl World {
         Self::open(MemoryStore::store(), TestClock::new(), Arc::default(), settings)
     }
 
+    /// A world on a store of the test's own.
+    pub fn on(store: Store) -> Self {
+        Self::open(store, TestClock::new(), Arc::default(), Settings::default())
+    }
+
     fn open(store: Store, clock: Arc<TestClock>, rng: Arc<TestRng>, settings: Settings) -> Self {
         let hub = Hub::open(store.clone(), ports(&clock, &rng), settings.clone()).unwrap();
         Self { hub, store, clock, rng, settings }

@@ -1,47 +1,46 @@
-//! Seeds of the simulation, and proof that its checks catch a store that lies.
+//! Seeds of the simulation on the store in memory, and proof that its checks catch a store that lies.
 
-use roost_testkit::simulation::{Lie, Tally, run};
-
-/// How many seeds run; each takes a few milliseconds.
-const SEEDS: u64 = 1_000;
+use roost_testkit::simulation::{Event, Lie, SimStore, check_liar, check_repeats, check_seeds};
 
 #[test]
 fn what_was_promised_holds_whatever_breaks() {
-    if let Some(seed) = std::env::var("ROOST_SEED").ok().and_then(|text| text.parse().ok()) {
-        println!("{:?}", run(seed, Lie::None).unwrap());
-        return;
-    }
-    let mut all = Tally::default();
-    for seed in 0..SEEDS {
-        let tally = run(seed, Lie::None).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        all.acknowledged += tally.acknowledged;
-        all.received += tally.received;
-        all.crashes += tally.crashes;
-    }
-    println!("{SEEDS} seeds: {all:?}, 0 lost, 0 QoS 2 duplicates");
-    assert!(all.acknowledged > 20_000 && all.received > 40_000 && all.crashes > 1_000, "{all:?}");
+    check_seeds::<SimStore>(&[
+        (Event::Acknowledged, 20_000),
+        (Event::Received, 40_000),
+        (Event::PowerCut, 1_000),
+        (Event::Broken, 50),
+        (Event::Refused, 500),
+        (Event::ExactlyOnceAgain, 500),
+        (Event::TakenOver, 500),
+        (Event::Slept, 300),
+        (Event::WillAfterLoss, 300),
+        (Event::WillAfterCrash, 500),
+        (Event::Resumed, 300),
+        (Event::Expired, 80),
+        (Event::RetainedAfterCrash, 2_000),
+        (Event::Shared, 20_000),
+        (Event::Checkpoint, 5_000),
+        (Event::Trimmed, 500),
+        (Event::CopiedForward, 500),
+    ]);
 }
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    assert_eq!(run(7, Lie::None), run(7, Lie::None));
+    check_repeats::<SimStore>();
 }
 
-fn is_caught(lie: Lie) -> bool {
-    (0..20).any(|seed| run(seed, lie).is_err())
+#[test]
+fn a_store_that_says_durable_before_it_writes_is_caught() {
+    check_liar::<SimStore>(Lie::DurableBeforeWrite);
 }
 
 #[test]
 fn a_store_that_says_durable_before_the_sync_is_caught() {
-    assert!(is_caught(Lie::DurableBeforeSync));
-}
-
-#[test]
-fn a_store_that_says_durable_and_writes_nothing_is_caught() {
-    assert!(is_caught(Lie::DurableWithoutWrite));
+    check_liar::<SimStore>(Lie::DurableBeforeSync);
 }
 
 #[test]
 fn a_store_that_forgets_qos_2_packet_ids_is_caught() {
-    assert!(is_caught(Lie::ExactlyOnceIdsNotSaved));
+    check_liar::<SimStore>(Lie::ExactlyOnceIdsNotSaved);
 }

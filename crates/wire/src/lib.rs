@@ -4,7 +4,5 @@
 pub mod json;
 pub mod lines;
 pub mod mqtt;
-pub mod olimex;
-pub mod spot;
 pub mod telemetry;
 pub mod websocket;

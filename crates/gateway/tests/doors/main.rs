@@ -10,7 +10,5 @@ mod live;
 mod login;
 mod mqtt;
 mod mqtt_bad_input;
-mod olimex;
-mod spot;
 mod tls;
 mod websocket;

@@ -78,6 +78,9 @@ pub struct Connected {
     pub position: Option<Position>,
 }
 
+/// How long a will waits that found no room in the store.
+const WILL_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Hub {
     /// Lets a client in, under its own id or one that is made up.
     ///
@@ -125,7 +128,8 @@ impl Hub {
             Some(shared) => shared,
             None => self.new_session(&tenant, &client_id, (principal, takeovers))?,
         };
-        let (connection, position) = self.attach(&shared, principal, expiry, options)?;
+        let attached = self.attach(&shared, principal, expiry, options);
+        let (connection, position) = attached.inspect_err(|_refused| self.stay_absent(&shared))?;
         if !self.principal_holds(principal)? {
             // Revoked since the log-in, when there was nothing to close yet.
             shared.close(CloseReason::NotAuthorized);
@@ -224,6 +228,21 @@ impl Hub {
         Ok((connection, position))
     }
 
+    /// The session's client could not be let in: the session goes on without it, if it is kept at all.
+    fn stay_absent(&self, shared: &Arc<Shared>) {
+        let expiry = {
+            let mut facts = shared.facts();
+            facts.will = None;
+            facts.disconnected_at = Some(self.now());
+            facts.is_stored.then_some(facts.expiry)
+        };
+        match expiry {
+            Some(expiry) => self.schedule_expiry(shared, expiry),
+            // What could not be entered cannot fail to be deleted either.
+            None => drop(self.end_session(shared)),
+        }
+    }
+
     /// Enters the session's subscriptions anew after it became, or ceased to be, persistent.
     fn renew_subscriptions(&self, shared: &Arc<Shared>) -> Result<(), StorageError> {
         let mut facts = shared.facts();
@@ -306,9 +325,7 @@ impl Hub {
         connection: ConnectionNumber,
         how: Leave,
     ) -> Result<(), StorageError> {
-        if how == Leave::Normally {
-            self.forget_will(shared)?;
-        }
+        let forgotten = if how == Leave::Normally { self.forget_will(shared) } else { Ok(()) };
         let (expiry, delay) = {
             let facts = shared.facts();
             (facts.expiry, facts.will.as_ref().map(|will| will.delay))
@@ -323,13 +340,12 @@ impl Hub {
             }
         }
         if expiry.is_zero() {
-            return self.end_session(shared);
+            return self.end_session(shared).and(forgotten);
         }
-        let facts = shared.facts();
-        stored::put_session(self, shared, &facts)?;
-        drop(facts);
+        // It ends also where that cannot be written down.
         self.schedule_after(expiry, Due::SessionEnds(Arc::clone(shared), connection));
-        Ok(())
+        let facts = shared.facts();
+        stored::put_session(self, shared, &facts).map(drop).and(forgotten)
     }
 
     fn forget_will(&self, shared: &Shared) -> Result<(), StorageError> {
@@ -339,22 +355,30 @@ impl Hub {
         Ok(())
     }
 
-    /// Sends the will, if it may still be sent, and forgets it.
-    pub(super) fn send_will(&self, shared: &Shared) {
+    /// Sends the will, if it may still be sent, and forgets it. Without room in the store it is tried
+    /// again, unless its owner comes back first.
+    pub(super) fn send_will(&self, shared: &Arc<Shared>) {
         let (will, principal, owner) = {
             let mut facts = shared.facts();
             (facts.will.take(), facts.principal.clone(), facts.owner.clone())
         };
         let Some(will) = will else { return };
         let principal = principal.or_else(|| self.principal_of_owner(&shared.tenant.id, &owner));
-        let mut message = will.message;
+        let mut message = will.message.clone();
         message.time = self.now();
         if let (Some(expiry), Some(properties)) = (will.expiry, message.properties.as_mut()) {
             properties.expires_at = Some(message.time.after(expiry));
         }
         // Publishing asks `access` again: the right may have been taken away since.
-        if principal.is_none_or(|principal| self.publish(&principal, message).is_err()) {
-            self.counters.publishes_refused_total.increment();
+        match principal.map(|principal| self.publish(&principal, message)) {
+            Some(Ok(_published)) => {}
+            Some(Err(PublishError::Storage(StorageError::Full))) => {
+                shared.facts().will = Some(will);
+                let due = Due::WillIsSent(Arc::clone(shared), shared.connection());
+                self.schedule_after(WILL_RETRY_INTERVAL, due);
+                return;
+            }
+            Some(Err(_)) | None => self.counters.publishes_refused_total.increment(),
         }
         drop(stored::delete_will(self, shared));
     }

@@ -1,6 +1,7 @@
 //! Looking at the broker from outside: sessions and retained messages.
 
 use std::num::NonZeroU16;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::hub::Hub;
@@ -130,15 +131,14 @@ impl Hub {
         query: &SessionQuery,
         (after, limit): (Option<&str>, usize),
     ) -> Vec<SessionState> {
-        let mut sessions: Vec<_> = self
+        let page = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let sessions: Vec<Arc<Shared>> = self
             .broker
             .tenant(tenant)
             .sessions()
-            .values()
-            .filter(|shared| after.is_none_or(|after| &*shared.client_id > after))
-            .cloned()
+            .range::<str, _>(page)
+            .map(|(_, shared)| Arc::clone(shared))
             .collect();
-        sessions.sort_by(|one, other| one.client_id.cmp(&other.client_id));
         sessions.iter().filter(|shared| query.is_met_by(shared)).take(limit).map(|one| state(one)).collect()
     }
 

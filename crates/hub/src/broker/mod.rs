@@ -19,7 +19,7 @@ mod system_topics;
 pub mod tree;
 pub mod will;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,7 +53,8 @@ pub(crate) struct ConnectionNumber(pub(crate) u64);
 pub(crate) struct TenantBroker {
     pub(crate) id: TenantId,
     tree: Mutex<SubscriptionTree>,
-    sessions: Mutex<HashMap<Arc<str>, Arc<Shared>>>,
+    /// By client id, in an order that is the same in each run.
+    sessions: Mutex<BTreeMap<Arc<str>, Arc<Shared>>>,
     retained: Mutex<Retained>,
     connections: TenantConnections,
 }
@@ -73,7 +74,7 @@ impl TenantBroker {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Shared>>> {
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Shared>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,7 +101,7 @@ struct Underway {
 /// The broker of all tenants.
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
-    tenants: Mutex<HashMap<TenantId, Arc<TenantBroker>>>,
+    tenants: Mutex<BTreeMap<TenantId, Arc<TenantBroker>>>,
     /// By the monotonic clock: when the wall clock jumps, no session ends by it.
     agenda: Mutex<BTreeMap<(Instant, u64), Due>>,
     agenda_number: AtomicU64,

@@ -380,6 +380,15 @@ impl Outbox {
         }
     }
 
+    /// PUBREC came and could not be written down.
+    pub(crate) fn unmark_received(&mut self, id: NonZeroU16) {
+        let Some(traffic) = self.traffic.as_mut() else { return };
+        if let Some(queued) = traffic.find(id).and_then(|place| traffic.in_flight.get_mut(place)) {
+            queued.marks.0 &= !Marks::RECEIVED.0;
+            self.is_dirty = true;
+        }
+    }
+
     /// The connection is gone: what was on its way comes first again, QoS 0 is forgotten.
     pub(crate) fn rewind(&mut self) {
         self.is_connected = false;

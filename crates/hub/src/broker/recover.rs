@@ -1,7 +1,7 @@
 //! What the broker saves at a checkpoint, and how it finds its way back after a restart: facts and
 //! saved views first, then every record of the log behind them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(crate) fn for_each_entry(
     }
 }
 
-type Sessions = HashMap<SessionNumber, Arc<Shared>>;
+type Sessions = BTreeMap<SessionNumber, Arc<Shared>>;
 
 impl Hub {
     pub(crate) fn recover(self: &Arc<Self>) -> Result<(), OpenError> {

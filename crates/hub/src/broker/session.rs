@@ -466,7 +466,12 @@ impl Session {
         }
         let outcomes = vec![(sequence, Outcome::Received)];
         let record = Record::Delivered { session: self.shared.number, outcomes };
-        self.hub.append(&record).map(Received::Release)
+        let appended = self.hub.append(&record);
+        if appended.is_err() {
+            // No PUBREL may leave for it: after a crash the message would come once more.
+            self.shared.outbox().unmark_received(packet_id);
+        }
+        appended.map(Received::Release)
     }
 
     /// PUBCOMP came.

@@ -11,7 +11,6 @@ use crate::time::Timestamp;
 
 use super::device::NAME_LENGTH_MAX;
 use super::fact::{self, Fact};
-use super::link::Linked;
 use super::secret::Secret;
 use super::token::{CreateTokenError, NewToken};
 
@@ -222,7 +221,7 @@ impl Hub {
             let is_last = page.len() < fact::SCAN_PAGE;
             for (key, entry) in page {
                 let device: super::Device = fact::read(&key, &entry.value)?;
-                self.index_links(tenant, &device.id, (&device).into(), Linked::default())?;
+                self.index_links(tenant, &device.id, &device.links, &[])?;
                 self.erase_device(tenant, &device.id)?;
                 fact::delete(table, &key)?;
             }
@@ -232,7 +231,7 @@ impl Hub {
                 break;
             }
         }
-        for name in ["children", "profiles", "inbox"] {
+        for name in ["children", "profiles"] {
             let prefix = Key::of(name).level(tenant.as_str()).prefix();
             for (key, _) in fact::all::<serde::de::IgnoredAny>(table, &prefix)? {
                 fact::delete(table, &key)?;

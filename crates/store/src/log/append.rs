@@ -179,6 +179,13 @@ impl Queue {
         self.chunks.push(Chunk { segment, offset, first, last: first, bytes, marks: Vec::new() });
     }
 
+    /// What waits, for the writer, which has it in its hands from now on.
+    pub(crate) fn take_chunks(&mut self) -> Vec<Arc<Chunk>> {
+        let chunks: Vec<Arc<Chunk>> = self.chunks.drain(..).map(Arc::new).collect();
+        self.writing.clone_from(&chunks);
+        chunks
+    }
+
     /// The writer is done with a chunk.
     pub(crate) fn finish(&mut self, chunk: Arc<Chunk>) {
         self.writing.retain(|writing| !Arc::ptr_eq(writing, &chunk));

@@ -42,6 +42,8 @@ pub(crate) struct Room {
     trimmed: u64,
     /// Positions up to this are in the saved tables.
     tabled: u64,
+    /// Positions behind this are needed by a view of which a newer state is not saved yet.
+    viewed: u64,
     pub(crate) is_full: bool,
     is_closing: bool,
     pub(crate) ballast: Arc<Ballast>,
@@ -55,6 +57,7 @@ impl Room {
             indexes: Vec::new(),
             trimmed: 0,
             tabled: 0,
+            viewed: u64::MAX,
             is_full: false,
             is_closing: false,
             ballast,
@@ -65,8 +68,15 @@ impl Room {
 impl Room {
     /// Segments before this position can go.
     fn removable(&self) -> u64 {
-        self.trimmed.min(self.tabled + 1)
+        self.trimmed.min(self.tabled.min(self.viewed).saturating_add(1))
     }
+}
+
+/// Whether a full disk was left alone for a while: only then is it worth another attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Fresh,
+    Waited,
 }
 
 enum Work {
@@ -80,43 +90,65 @@ impl EmbeddedLog {
     /// Works until the log is closed.
     pub(crate) fn run_room_keeper(&self) {
         while let Some(work) = self.next_work() {
-            match work {
-                Work::Index(span, marks) => self.write_index(span, &marks),
-                Work::Remove(spans) => self.remove_segments(&spans),
-                Work::Spare(name) => self.make_spare(name),
-                Work::Zeros(spare) => self.write_zeros(&spare),
-            }
+            self.do_work(work);
         }
+    }
+
+    /// Does one piece of the room keeper's work, if there is any: for who has no thread for it.
+    pub(crate) fn keep_room(&self) {
+        let work = self.find_work(&mut lock(&self.room), Patience::Waited);
+        if let Some(work) = work {
+            self.do_work(work);
+        }
+    }
+
+    fn do_work(&self, work: Work) {
+        match work {
+            Work::Index(span, marks) => self.write_index(span, &marks),
+            Work::Remove(spans) => self.remove_segments(&spans),
+            Work::Spare(name) => self.make_spare(name),
+            Work::Zeros(spare) => self.write_zeros(&spare),
+        }
+    }
+
+    fn find_work(&self, room: &mut Room, patience: Patience) -> Option<Work> {
+        if let Some((span, marks)) = room.indexes.pop() {
+            return Some(Work::Index(span, marks));
+        }
+        if room.is_closing {
+            return None;
+        }
+        let spans = self.trimmed_segments(room.removable());
+        if !spans.is_empty() {
+            return Some(Work::Remove(spans));
+        }
+        if room.spares.len() < SPARES && (patience == Patience::Waited || !room.is_full) {
+            room.count += 1;
+            return Some(Work::Spare(format!("{LOG_DIRECTORY}/spare-{}", room.count)));
+        }
+        let length = self.shape.segment_bytes as u64;
+        let spare = room.spares.iter_mut().find(|spare| spare.zeroed < length)?;
+        spare.is_busy = true;
+        Some(Work::Zeros(spare.clone()))
     }
 
     fn next_work(&self) -> Option<Work> {
         let mut room = lock(&self.room);
-        let mut has_waited = false;
+        let mut patience = Patience::Fresh;
         loop {
-            if let Some((span, marks)) = room.indexes.pop() {
-                return Some(Work::Index(span, marks));
+            if let Some(work) = self.find_work(&mut room, patience) {
+                return Some(work);
             }
             if room.is_closing {
                 return None;
-            }
-            let spans = self.trimmed_segments(room.removable());
-            if !spans.is_empty() {
-                return Some(Work::Remove(spans));
-            }
-            if room.spares.len() < SPARES && (has_waited || !room.is_full) {
-                room.count += 1;
-                return Some(Work::Spare(format!("{LOG_DIRECTORY}/spare-{}", room.count)));
-            }
-            let length = self.shape.segment_bytes as u64;
-            if let Some(spare) = room.spares.iter_mut().find(|spare| spare.zeroed < length) {
-                spare.is_busy = true;
-                return Some(Work::Zeros(spare.clone()));
             }
             let changed = &self.room_changed;
             room = if room.is_full {
                 let (room, timeout) =
                     changed.wait_timeout(room, RETRY_INTERVAL).unwrap_or_else(PoisonError::into_inner);
-                has_waited |= timeout.timed_out();
+                if timeout.timed_out() {
+                    patience = Patience::Waited;
+                }
                 room
             } else {
                 changed.wait(room).unwrap_or_else(PoisonError::into_inner)
@@ -232,11 +264,19 @@ impl EmbeddedLog {
         self.wake_to_remove(&room);
     }
 
-    /// The saved tables hold everything up to `position`: the log need not keep it for them.
-    pub(crate) fn set_tabled(&self, position: u64) {
+    /// The saved tables hold everything up to `position`: the log need not keep it for them, but for
+    /// the views that wait to be saved it keeps what stands behind `viewed`.
+    pub(crate) fn set_tabled(&self, position: u64, viewed: u64) {
         let mut room = lock(&self.room);
         room.tabled = room.tabled.max(position);
+        room.viewed = viewed;
         self.wake_to_remove(&room);
+    }
+
+    /// A view waits to be saved: until it is, a crash has its reader go on from `position`.
+    pub(crate) fn keep_for_view(&self, position: u64) {
+        let mut room = lock(&self.room);
+        room.viewed = room.viewed.min(position);
     }
 
     /// Only when there is something to do: waking puts off the next attempt to find room.

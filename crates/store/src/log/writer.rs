@@ -15,15 +15,33 @@ impl EmbeddedLog {
     /// Works until the log is closed and everything is written, or until the disk refuses.
     pub(crate) fn run_writer(&self) {
         while let Some(chunks) = self.next_chunks() {
-            for chunk in chunks {
-                if let Err(error) = self.write_chunk(&chunk) {
-                    let text = format!("writing the log: {error}");
-                    self.fail(StorageError::Broken(text.into()));
-                    return;
-                }
-                lock(&self.queue).finish(chunk);
+            if let Err(error) = self.write_chunks(chunks) {
+                self.fail(error);
+                return;
             }
         }
+    }
+
+    /// Writes and syncs what waits, without waiting for more: for who has no thread for it.
+    pub(crate) fn write_waiting(&self) {
+        let mut queue = lock(&self.queue);
+        if queue.broken.is_some() {
+            return;
+        }
+        let chunks = queue.take_chunks();
+        drop(queue);
+        if let Err(error) = self.write_chunks(chunks) {
+            self.fail(error);
+        }
+    }
+
+    fn write_chunks(&self, chunks: Vec<Arc<Chunk>>) -> Result<(), StorageError> {
+        for chunk in chunks {
+            self.write_chunk(&chunk)
+                .map_err(|error| StorageError::Broken(format!("writing the log: {error}").into()))?;
+            lock(&self.queue).finish(chunk);
+        }
+        Ok(())
     }
 
     fn next_chunks(&self) -> Option<Vec<Arc<Chunk>>> {
@@ -36,9 +54,7 @@ impl EmbeddedLog {
             queue = self.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.is_writer_idle = false;
-        let chunks: Vec<Arc<Chunk>> = queue.chunks.drain(..).map(Arc::new).collect();
-        queue.writing.clone_from(&chunks);
-        Some(chunks)
+        Some(queue.take_chunks())
     }
 
     fn write_chunk(&self, chunk: &Chunk) -> io::Result<()> {

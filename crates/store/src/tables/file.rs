@@ -165,6 +165,8 @@ impl TablesFile {
         write.commit()?;
         self.snapshot = Arc::new(self.database.begin_read()?.open_table(ENTRIES)?);
         self.position = changes.position;
+        let saved = changes.queued.iter().filter_map(Queued::view);
+        self.views.extend(saved.map(|(reader, position)| (reader.to_owned(), position)));
         Ok(())
     }
 }

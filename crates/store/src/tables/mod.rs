@@ -15,7 +15,9 @@ use roost_hub::storage::{
     Change, Entry, Expected, Key, Page, Position, PutError, Revision, StorageError, Table, ViewChange,
 };
 
-use self::file::{Snapshot, TablesFile, entry_of_row};
+pub(crate) use self::file::TablesFile;
+use self::file::{Snapshot, entry_of_row};
+pub(crate) use self::save::Saved;
 use crate::OpenError;
 use crate::log::{Ballast, Claim, EmbeddedLog, lock};
 
@@ -88,6 +90,8 @@ struct State {
     /// Changes ever queued.
     queued_count: u64,
     views: HashMap<String, Position>,
+    /// The positions of the views in the file.
+    saved_views: HashMap<String, Position>,
     snapshot: SnapshotOf,
     /// The file has the log up to here.
     saved: u64,
@@ -152,6 +156,11 @@ impl State {
         self.queue.push_back(queued);
     }
 
+    /// From where a reader goes on after a crash.
+    fn saved_view(&self, reader: &str) -> Position {
+        self.saved_views.get(reader).copied().unwrap_or_default()
+    }
+
     fn is_due(&self) -> bool {
         self.is_closing || self.queue_bytes > UNSAVED_BYTES_SOON || self.queue.len() > UNSAVED_LENGTH_SOON
     }
@@ -168,13 +177,14 @@ impl Tables {
     }
 
     pub(crate) fn new(log: Arc<EmbeddedLog>, file: &TablesFile) -> Self {
-        log.set_tabled(file.position);
+        log.set_tabled(file.position, u64::MAX);
         let state = State {
             unsaved: BTreeMap::new(),
             queue: VecDeque::new(),
             queue_bytes: 0,
             queued_count: 0,
             views: file.views.clone(),
+            saved_views: file.views.clone(),
             snapshot: SnapshotOf(Arc::clone(&file.snapshot)),
             saved: file.position,
             is_closing: false,
@@ -244,6 +254,7 @@ impl Table for Tables {
         if state.queue_bytes > UNSAVED_BYTES_MAX {
             return Err(StorageError::Full);
         }
+        self.log.keep_for_view(state.saved_view(reader).0);
         state.queue(Queued::View { reader: reader.into(), position, changes });
         self.wake_if_due(&state);
         Ok(())

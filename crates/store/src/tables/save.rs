@@ -22,6 +22,16 @@ const TRANSACTION_LENGTH_MAX: usize = 20_000;
 const LAG_MAX: u64 = 65_536;
 const CATCH_UP_BYTES: usize = 1024 * 1024;
 
+/// How saving went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saved {
+    Yes,
+    /// Later, perhaps.
+    NoRoom,
+    /// The log is broken now.
+    Never,
+}
+
 impl Tables {
     /// Reads from the log what the file does not have yet.
     pub(crate) fn catch_up(&self) -> Result<(), OpenError> {
@@ -55,23 +65,39 @@ impl Tables {
     /// Saves into the file until closed.
     pub(crate) fn run(&self, mut file: TablesFile) {
         while let Some(changes) = self.next_changes() {
-            match file.save(&changes) {
-                Ok(()) => self.forget_saved(&file, &changes),
-                Err(redb::Error::Io(error)) if is_full(&error) => {
-                    tracing::warn!(%error, "there is no room to save the tables; the log has them");
-                    if let Err(error) = self.reopen(&mut file) {
-                        self.log.fail(StorageError::Broken(format!("opening the tables: {error}").into()));
-                        return;
-                    }
+            match self.save(&mut file, &changes) {
+                Saved::Yes => {}
+                Saved::NoRoom => {
                     if self.wait_closing(RETRY_INTERVAL) {
                         return;
                     }
                 }
-                Err(error) => {
-                    self.log.fail(StorageError::Broken(format!("saving the tables: {error}").into()));
-                    return;
-                }
+                Saved::Never => return,
             }
+        }
+    }
+
+    /// Saves what can be saved now, without waiting for more: for who has no thread for it.
+    pub(crate) fn save_waiting(&self, file: &mut TablesFile) -> Saved {
+        let changes = self.ready_changes(&lock(&self.state));
+        changes.map_or(Saved::Yes, |changes| self.save(file, &changes))
+    }
+
+    fn save(&self, file: &mut TablesFile, changes: &Changes) -> Saved {
+        let fail = |doing: &str, error: redb::Error| {
+            self.log.fail(StorageError::Broken(format!("{doing} the tables: {error}").into()));
+            Saved::Never
+        };
+        match file.save(changes) {
+            Ok(()) => {
+                self.forget_saved(file, changes);
+                Saved::Yes
+            }
+            Err(redb::Error::Io(error)) if is_full(&error) => {
+                tracing::warn!(%error, "there is no room to save the tables; the log has them");
+                self.reopen(file).map_or_else(|error| fail("opening", error), |()| Saved::NoRoom)
+            }
+            Err(error) => fail("saving", error),
         }
     }
 
@@ -83,21 +109,9 @@ impl Tables {
                 let waited = self.changed.wait_timeout(state, SAVE_INTERVAL);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
-            let saved = state.saved;
-            // Every change up to here is in the queue: it is put there under this lock.
-            let durable = self.log.durable();
-            let queued: Vec<Queued> = state
-                .queue
-                .iter()
-                .take_while(|queued| queued.position() <= durable)
-                .take(TRANSACTION_LENGTH_MAX)
-                .cloned()
-                .collect();
-            let next_fact = state.queue.iter().skip(queued.len()).find(|queued| queued.view().is_none());
-            let position = next_fact.map_or(durable, |fact| durable.min(fact.position() - 1)).max(saved);
-            let lag = if state.is_closing { 1 } else { LAG_MAX };
-            if !queued.is_empty() || position >= saved + lag {
-                return Some(Changes { queued, position });
+            let changes = self.ready_changes(&state);
+            if changes.is_some() {
+                return changes;
             }
             if state.is_closing {
                 return None;
@@ -108,6 +122,23 @@ impl Tables {
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
         }
+    }
+
+    fn ready_changes(&self, state: &State) -> Option<Changes> {
+        let saved = state.saved;
+        // Every change up to here is in the queue: it is put there under this lock.
+        let durable = self.log.durable();
+        let queued: Vec<Queued> = state
+            .queue
+            .iter()
+            .take_while(|queued| queued.position() <= durable)
+            .take(TRANSACTION_LENGTH_MAX)
+            .cloned()
+            .collect();
+        let next_fact = state.queue.iter().skip(queued.len()).find(|queued| queued.view().is_none());
+        let position = next_fact.map_or(durable, |fact| durable.min(fact.position() - 1)).max(saved);
+        let lag = if state.is_closing { 1 } else { LAG_MAX };
+        (!queued.is_empty() || position >= saved + lag).then_some(Changes { queued, position })
     }
 
     fn forget_saved(&self, file: &TablesFile, changes: &Changes) {
@@ -124,8 +155,11 @@ impl Tables {
                 }
             }
         }
-        drop(state);
-        self.log.set_tabled(changes.position);
+        state.saved_views.clone_from(&file.views);
+        let waiting = state.queue.iter().filter_map(Queued::view);
+        let viewed = waiting.map(|(reader, _)| state.saved_view(reader).0).min().unwrap_or(u64::MAX);
+        // Under the lock: a view that comes now is to be kept for as well.
+        self.log.set_tabled(changes.position, viewed);
     }
 
     /// A failed transaction leaves redb unusable; what was saved before is read from a new handle.

@@ -4,13 +4,23 @@ use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU16;
 
 use roost_hub::broker::{
-    Outgoing, Received, RetainHandling, Session, SubscribeRequest, SubscriptionFlags, SubscriptionOptions,
+    CloseReason, Outgoing, Received, RetainHandling, Session, SubscribeRequest, SubscriptionFlags,
+    SubscriptionOptions,
 };
 use roost_hub::message::QoS;
 use roost_hub::storage::Position;
 use roost_hub::topic::Subscribed;
 
-use super::{Dice, Mark, Stage};
+use super::history::History;
+use super::tally::Event;
+use super::{Dice, Mark, Stage, WEEK};
+
+/// What a reader of its own wants.
+const EVERYTHING: &[&str] = &["t/#", "r/#"];
+/// What two readers share.
+const SHARED: &[&str] = &["$share/group/t/#"];
+/// How many turns a sleeper sleeps.
+const NAP: usize = 5;
 
 /// What it still has to say to the server.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +35,11 @@ enum Say {
 pub(super) struct Reader {
     pub(super) tenant: usize,
     pub(super) number: usize,
+    filters: &'static [&'static str],
     session: Option<Session>,
-    received: Vec<(Mark, QoS)>,
+    pub(super) history: History,
+    /// Turns that it still sleeps.
+    nap: usize,
     /// QoS 2 packet ids that it has taken and that are not released: kept over connections.
     taken: BTreeSet<NonZeroU16>,
     say: VecDeque<Say>,
@@ -39,16 +52,49 @@ impl Reader {
         Self {
             tenant,
             number,
+            filters: EVERYTHING,
             session: None,
-            received: Vec::new(),
+            history: History::default(),
+            nap: 0,
             taken: BTreeSet::new(),
             say: VecDeque::new(),
             releases: VecDeque::new(),
         }
     }
 
-    pub(super) fn received(&self) -> &[(Mark, QoS)] {
-        &self.received
+    /// One of those who share a subscription.
+    pub(super) fn sharing(tenant: usize, number: usize) -> Self {
+        Self { filters: SHARED, ..Self::new(tenant, number) }
+    }
+
+    pub(super) fn is_sharing(&self) -> bool {
+        self.filters == SHARED
+    }
+
+    /// Is away for a while.
+    pub(super) fn fall_asleep(&mut self) {
+        self.lose_connection();
+        self.nap = NAP;
+    }
+
+    pub(super) fn wake_up(&mut self) {
+        self.nap = 0;
+    }
+
+    /// Connects once more while it is connected: the old connection is told, and gets nothing more.
+    pub(super) fn take_over(&mut self, stage: &Stage) {
+        let Some(mut old) = self.session.take() else { return };
+        self.lose_connection();
+        self.connect(stage);
+        if self.session.is_none() {
+            return;
+        }
+        stage.count(Event::TakenOver);
+        let mut outgoing = Vec::new();
+        old.next_outgoing(&mut outgoing, 10);
+        if old.closing() != Some(CloseReason::TakenOver) || !outgoing.is_empty() {
+            stage.fail("two connections have one session".to_owned());
+        }
     }
 
     pub(super) fn lose_connection(&mut self) {
@@ -63,26 +109,27 @@ impl Reader {
         }
         let Some(principal) = stage.principals.get(self.tenant) else { return };
         let name = format!("reader {}", self.number);
-        let Ok(connected) = stage.hub.connect(principal, stage.options(&name, 4)) else { return };
+        let Ok(connected) = stage.hub.connect(principal, stage.options(&name, 4, WEEK)) else { return };
+        // A new connection is progress, also where the next one breaks before anything came.
+        stage.note(self.number as u64);
         let mut session = connected.session;
         if !connected.is_present {
             // A session that the server does not know has no packet ids [MQTT-3.2.2-5].
             self.taken.clear();
-            let options = SubscriptionOptions {
-                qos: QoS::ExactlyOnce,
-                flags: SubscriptionFlags::default(),
-                identifier: 0,
-            };
-            if let Ok(subscribed) = Subscribed::parse("t/#") {
-                let retain_handling = RetainHandling::Send;
-                session.subscribe(&[SubscribeRequest { subscribed, options, retain_handling }]);
-            }
+            subscribe(&mut session, self.filters);
         }
         self.session = Some(session);
     }
 
     /// Takes some of what the server has for it; the connection may break at any of them.
     pub(super) fn read(&mut self, stage: &Stage, dice: &mut Dice) {
+        if self.nap > 0 {
+            self.nap -= 1;
+            if self.nap == 0 {
+                stage.count(Event::Slept);
+            }
+            return;
+        }
         self.connect(stage);
         let Some(session) = &mut self.session else { return };
         let mut outgoing = Vec::new();
@@ -98,18 +145,33 @@ impl Reader {
                     match (delivery.qos, delivery.packet_id) {
                         (QoS::ExactlyOnce, Some(id)) => {
                             if self.taken.insert(id) {
-                                self.received.push((mark, delivery.qos));
+                                self.take(stage, mark, delivery.qos);
                             }
                             self.say.push_back(Say::Received(id));
                         }
                         (_, id) => {
-                            self.received.push((mark, delivery.qos));
+                            self.take(stage, mark, delivery.qos);
                             self.say.extend(id.map(Say::Ack));
                         }
                     }
                 }
                 Outgoing::Release(id, not_before) => self.releases.push_back((id, not_before)),
             }
+        }
+    }
+
+    fn take(&mut self, stage: &Stage, mark: Mark, qos: QoS) {
+        stage.count(Event::Received);
+        stage.note(mark.digest());
+        if mark.tenant != self.tenant {
+            stage.fail(format!("{mark:?} crossed into tenant {}", self.tenant));
+        }
+        let taken = match self.is_sharing() {
+            true => self.history.take(mark, qos),
+            false => self.history.take_in_order(mark, qos),
+        };
+        if let Err(text) = taken {
+            stage.fail(format!("{text} at reader {}", self.number));
         }
     }
 
@@ -129,7 +191,11 @@ impl Reader {
                     Ok(Received::Release(position)) => self.releases.push_back((id, position)),
                     // MQTT 5.0 section 4.3.3: the server answers with PUBREL 0x92.
                     Ok(Received::UnknownPacketId) => self.releases.push_back((id, Position(0))),
-                    Ok(Received::WrongKind) | Err(_) => {}
+                    Ok(Received::WrongKind) => {}
+                    Err(_refused) => {
+                        self.lose_connection();
+                        return;
+                    }
                 },
             }
         }
@@ -141,4 +207,15 @@ impl Reader {
             self.hear_release(id);
         }
     }
+}
+
+/// Subscribes with QoS 2; gives the position that SUBACK waits for.
+pub(super) fn subscribe(session: &mut Session, filters: &[&str]) -> Option<Position> {
+    let options =
+        SubscriptionOptions { qos: QoS::ExactlyOnce, flags: SubscriptionFlags::default(), identifier: 0 };
+    let retain_handling = RetainHandling::Send;
+    let parsed = filters.iter().filter_map(|filter| Subscribed::parse(filter).ok());
+    let requests: Vec<SubscribeRequest> =
+        parsed.map(|subscribed| SubscribeRequest { subscribed, options, retain_handling }).collect();
+    session.subscribe(&requests).position
 }

@@ -1,299 +1,190 @@
-//! A store whose syncs, saves and crashes the simulation decides: what is appended is readable at
-//! once, durable after a sync, and gone after a crash that comes before it. Tables lag behind the
-//! log as in the embedded store.
+//! What the simulation asks of a store: that its disk works, fails and loses power when it is told
+//! to. And stores that lie, so that the checks can be checked.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use roost_hub::record::Record;
 use roost_hub::storage::{
-    Batch, Change, Durability, Entry, Expected, Key, Log, Page, Position, Progress, PutError, Revision,
-    StorageError, Store, Table, ViewChange,
+    Batch, Change, Durability, Entry, Expected, Key, Log, Page, Position, Progress, PutError, StorageError,
+    Store, Table, ViewChange,
 };
 use tokio::sync::watch;
 
-/// What the store does wrong on purpose, so that the checks can be checked.
+/// What a store does wrong on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lie {
     /// Nothing.
     #[default]
     None,
-    /// It says "durable" as soon as something is appended, before it is synced.
+    /// It says "durable" as soon as something is appended, before it is written.
+    DurableBeforeWrite,
+    /// It writes, and says "durable" without a sync.
     DurableBeforeSync,
-    /// It never writes what it is given, and says "durable".
-    DurableWithoutWrite,
     /// It forgets the packet ids of incoming QoS 2 messages.
     ExactlyOnceIdsNotSaved,
 }
 
-#[derive(Clone, Debug)]
-enum Kept {
-    Record(Bytes),
-    Change(Key, Option<Bytes>),
+/// A piece of the work that a store does behind everybody's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// What was appended is written and synced.
+    Sync,
+    /// Room is made: one segment more, or one less.
+    Room,
+    /// What may be saved of the tables is.
+    Tables,
 }
 
-#[derive(Clone, Debug)]
-enum Unsaved {
-    Fact(Key, Option<Bytes>),
-    View(String, Vec<ViewChange>),
+/// What goes wrong with a disk that keeps its power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The operation of this number, counted from now, fails with an input/output error.
+    Error(u64),
+    /// The operation of this number finds no room.
+    Full(u64),
+    /// There are so many bytes of room left.
+    Room(usize),
+    /// The tables have no room either, where that can be told apart.
+    NoTables,
+    /// All is well again.
+    Over,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Tables {
-    entries: BTreeMap<Key, Entry>,
-    views: HashMap<String, Position>,
+/// How a run of the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Whatever was not synced is there, gone, or torn.
+    PowerCut,
+    /// What was written is there, and a power cut may still take it.
+    Kill,
 }
 
-impl Tables {
-    fn set(&mut self, key: Key, value: Option<Bytes>, revision: Revision) {
-        match value {
-            Some(value) => drop(self.entries.insert(key, Entry { value, revision })),
-            None => drop(self.entries.remove(&key)),
-        }
-    }
-
-    fn apply(&mut self, position: Position, unsaved: Unsaved) {
-        let revision = Revision(position.0);
-        match unsaved {
-            Unsaved::Fact(key, value) => self.set(key, value, revision),
-            Unsaved::View(reader, changes) => {
-                for change in changes {
-                    self.set(change.key, change.value, revision);
-                }
-                self.views.insert(reader, position);
-            }
-        }
-    }
+/// What a disk has been through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskTally {
+    /// Operations, so that two runs can be compared.
+    pub operations: u64,
+    /// What went wrong.
+    pub wear: crate::sim_disk::Wear,
 }
 
-#[derive(Clone, Debug, Default)]
-struct State {
-    log: BTreeMap<Position, Kept>,
-    end: Position,
-    durable: Position,
-    tables: Tables,
-    unsaved: VecDeque<(Position, Unsaved)>,
-    saved: Tables,
-    saved_position: Position,
-    is_synced_at_once: bool,
-}
+/// A store whose disk the simulation moves.
+pub trait SimulatedStore: Sized {
+    /// The command that runs one seed again; the seed comes after `ROOST_SEED=`.
+    const REPLAY: &'static str;
 
-/// See the module.
-#[derive(Debug)]
-pub struct SimStore {
-    state: Mutex<State>,
-    progress: watch::Sender<Progress>,
-    lie: Lie,
-}
+    /// An empty store that says the truth until [`SimulatedStore::begin`].
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn empty(lie: Lie) -> Result<Self, String>;
 
-impl SimStore {
-    /// An empty store that syncs at once until told otherwise.
-    #[must_use]
-    pub fn new(lie: Lie) -> Arc<Self> {
-        let state = State { is_synced_at_once: true, ..State::default() };
-        Self::with(state, lie)
-    }
-
-    fn with(state: State, lie: Lie) -> Arc<Self> {
-        let progress = watch::Sender::new(Progress { durable: state.durable, broken: None });
-        Arc::new(Self { state: Mutex::new(state), progress, lie })
-    }
+    /// The world is set up: from now on the store works only when it is told to, and may lie.
+    fn begin(&mut self);
 
     /// The store as the hub sees it.
-    #[must_use]
-    pub fn store(self: &Arc<Self>) -> Store {
-        Store { log: Arc::clone(self) as Arc<dyn Log>, table: Arc::clone(self) as Arc<dyn Table> }
-    }
+    fn store(&self) -> Store;
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// Does a piece of work.
+    fn work(&self, work: Work);
 
-    /// From now on nothing is synced but by [`SimStore::sync`].
-    pub fn sync_on_demand(&self) {
-        self.state().is_synced_at_once = false;
-    }
+    /// Makes trouble.
+    fn trouble(&self, trouble: Trouble);
 
-    /// Syncs what was appended.
-    pub fn sync(&self) {
-        let mut state = self.state();
-        state.durable = state.end;
-        let durable = state.durable;
-        drop(state);
-        self.announce(durable);
-    }
+    /// Ends the run and opens what is found, with some trouble on the way if there is to be any. A
+    /// store that could not be opened can be crashed again.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    fn crash(&mut self, crash: Crash, seed: u64, trouble: Option<Trouble>) -> Result<(), String>;
 
-    /// Saves what the tables may save: changes whose record is durable, in order.
-    pub fn save_tables(&self) {
-        let mut state = self.state();
-        while let Some((position, _)) = state.unsaved.front()
-            && *position <= state.durable
-            && let Some((position, unsaved)) = state.unsaved.pop_front()
-        {
-            if matches!(unsaved, Unsaved::Fact(..)) {
-                state.saved_position = position;
-            }
-            state.saved.apply(position, unsaved);
-        }
-    }
+    /// What the disk has been through.
+    fn disk(&self) -> DiskTally;
+}
 
-    /// The store as it is found after a power cut at this moment.
-    #[must_use]
-    pub fn crashed(&self) -> Arc<Self> {
-        let state = self.state();
-        let mut found = state.clone();
-        drop(state);
-        let durable = if self.lie == Lie::DurableWithoutWrite {
-            // Whatever was appended since the tables were saved last never reached the disk.
-            Position(found.saved_position.0.max(found.saved.views.values().map(|p| p.0).max().unwrap_or(0)))
-        } else {
-            found.durable
-        };
-        found.log.retain(|position, _| *position <= durable);
-        found.end = durable;
-        found.durable = durable;
-        found.tables = found.saved.clone();
-        found.unsaved.clear();
-        let changes: Vec<(Position, Unsaved)> = found
-            .log
-            .range((Bound::Excluded(found.saved_position), Bound::Unbounded))
-            .filter_map(|(position, kept)| match kept {
-                Kept::Change(key, value) => Some((*position, Unsaved::Fact(key.clone(), value.clone()))),
-                Kept::Record(_) => None,
-            })
-            .collect();
-        for (position, change) in changes {
-            found.tables.apply(position, change.clone());
-            found.unsaved.push_back((position, change));
-        }
-        Self::with(found, self.lie)
+/// The store as one that lies shows it.
+#[must_use]
+pub fn lying(store: Store, lie: Lie) -> Store {
+    if matches!(lie, Lie::None | Lie::DurableBeforeSync) {
+        return store;
     }
+    let progress = watch::Sender::new(Progress { durable: store.log.end(), broken: None });
+    let liar = Arc::new(Liar { store, lie, progress });
+    Store { log: Arc::clone(&liar) as Arc<dyn Log>, table: liar }
+}
 
+#[derive(Debug)]
+struct Liar {
+    store: Store,
+    lie: Lie,
+    progress: watch::Sender<Progress>,
+}
+
+impl Liar {
     fn announce(&self, position: Position) {
         self.progress.send_modify(|progress| progress.durable = progress.durable.max(position));
     }
 
-    /// How the log takes a record in.
-    fn take(&self, record: &[u8]) -> Bytes {
-        let bytes = Bytes::copy_from_slice(record);
-        if self.lie != Lie::ExactlyOnceIdsNotSaved {
-            return bytes;
+    fn forgetful(&self, record: &[u8]) -> Vec<u8> {
+        let decoded = Record::decode(&Bytes::copy_from_slice(record));
+        let mut bytes = record.to_vec();
+        if self.lie == Lie::ExactlyOnceIdsNotSaved
+            && let Ok(Record::Message { tenant, message, recipients, .. }) = decoded
+        {
+            bytes.clear();
+            Record::Message { tenant, message, recipients, exactly_once: None }.encode(&mut bytes);
         }
-        match Record::decode(&bytes) {
-            Ok(Record::Message { tenant, message, recipients, .. }) => {
-                let mut forgetful = Vec::new();
-                Record::Message { tenant, message, recipients, exactly_once: None }.encode(&mut forgetful);
-                forgetful.into()
-            }
-            _ => bytes,
-        }
-    }
-
-    fn append_one(&self, kept: Kept, unsaved: Option<Unsaved>) -> Position {
-        let mut state = self.state();
-        state.end.0 += 1;
-        let position = state.end;
-        state.log.insert(position, kept);
-        if let Some(unsaved) = unsaved {
-            state.tables.apply(position, unsaved.clone());
-            state.unsaved.push_back((position, unsaved));
-        }
-        let synced = state.is_synced_at_once;
-        if synced {
-            state.durable = position;
-        }
-        drop(state);
-        if synced || matches!(self.lie, Lie::DurableBeforeSync | Lie::DurableWithoutWrite) {
-            self.announce(position);
-        }
-        position
+        bytes
     }
 }
 
-impl Log for SimStore {
+impl Log for Liar {
     fn append(&self, records: &[&[u8]]) -> Result<Position, StorageError> {
-        let mut last = self.end();
-        for record in records {
-            last = self.append_one(Kept::Record(self.take(record)), None);
-        }
-        Ok(last)
+        let records: Vec<Vec<u8>> = records.iter().map(|record| self.forgetful(record)).collect();
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        self.store.log.append(&records).inspect(|position| self.announce(*position))
     }
 
     fn durability(&self) -> Durability {
-        Durability::new(self.progress.subscribe())
+        match self.lie {
+            Lie::DurableBeforeWrite => Durability::new(self.progress.subscribe()),
+            _ => self.store.log.durability(),
+        }
     }
 
     fn end(&self) -> Position {
-        self.state().end
+        self.store.log.end()
     }
 
-    fn read_after(&self, after: Position, _bytes_max: usize) -> Result<Batch, StorageError> {
-        let state = self.state();
-        let range = (Bound::Excluded(after), Bound::Included(state.durable.max(after)));
-        let records = if after < state.durable {
-            let records = state.log.range(range).filter_map(|(position, kept)| match kept {
-                Kept::Record(bytes) => Some((*position, bytes.clone())),
-                Kept::Change(..) => None,
-            });
-            records.collect()
-        } else {
-            Vec::new()
-        };
-        Ok(Batch { records, next: state.durable.max(after) })
+    fn read_after(&self, after: Position, bytes_max: usize) -> Result<Batch, StorageError> {
+        self.store.log.read_after(after, bytes_max)
     }
 
     fn read(&self, position: Position) -> Result<Option<Bytes>, StorageError> {
-        Ok(match self.state().log.get(&position) {
-            Some(Kept::Record(bytes)) => Some(bytes.clone()),
-            _ => None,
-        })
+        self.store.log.read(position)
     }
 
     fn is_full(&self) -> bool {
-        false
+        self.store.log.is_full()
     }
 
     fn trim(&self, position: Position) {
-        let mut state = self.state();
-        let last = position.min(state.saved_position);
-        state.log = state.log.split_off(&last);
+        self.store.log.trim(position);
     }
 }
 
-impl Table for SimStore {
+impl Table for Liar {
     fn get(&self, key: &Key) -> Result<Option<Entry>, StorageError> {
-        Ok(self.state().tables.entries.get(key).cloned())
+        self.store.table.get(key)
     }
 
     fn put(&self, key: &Key, value: Option<Bytes>, expected: Expected) -> Result<Change, PutError> {
-        let found = self.get(key)?;
-        let fits = match expected {
-            Expected::Any => true,
-            Expected::Absent => found.is_none(),
-            Expected::Revision(revision) => found.as_ref().is_some_and(|entry| entry.revision == revision),
-        };
-        if !fits {
-            return Err(PutError::Conflict(found));
-        }
-        let unsaved = Unsaved::Fact(key.clone(), value.clone());
-        let position = self.append_one(Kept::Change(key.clone(), value), Some(unsaved));
-        Ok(Change { revision: Revision(position.0), position })
+        self.store.table.put(key, value, expected).inspect(|change| self.announce(change.position))
     }
 
     fn scan(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
-        let state = self.state();
-        let from = |key: &&Key| key.as_str() >= prefix && after.is_none_or(|after| *key > after);
-        let page = state
-            .tables
-            .entries
-            .iter()
-            .filter(|(key, _)| from(key) && key.as_str().starts_with(prefix))
-            .take(limit)
-            .map(|(key, entry)| (key.clone(), entry.clone()))
-            .collect();
-        Ok(page)
+        self.store.table.scan(prefix, after, limit)
     }
 
     fn save_view(
@@ -302,14 +193,10 @@ impl Table for SimStore {
         position: Position,
         changes: Vec<ViewChange>,
     ) -> Result<(), StorageError> {
-        let mut state = self.state();
-        let unsaved = Unsaved::View(reader.to_owned(), changes);
-        state.tables.apply(position, unsaved.clone());
-        state.unsaved.push_back((position, unsaved));
-        Ok(())
+        self.store.table.save_view(reader, position, changes)
     }
 
     fn view_position(&self, reader: &str) -> Result<Position, StorageError> {
-        Ok(self.state().tables.views.get(reader).copied().unwrap_or_default())
+        self.store.table.view_position(reader)
     }
 }

@@ -8,7 +8,8 @@ use roost_hub::message::{Message, QoS};
 use roost_hub::storage::Position;
 use roost_hub::topic::Topic;
 
-use super::{Dice, Mark, Stage};
+use super::tally::Event;
+use super::{Dice, Mark, Stage, WEEK};
 
 /// How many of its messages are on their way at most.
 const IN_FLIGHT_MAX: usize = 5;
@@ -85,7 +86,8 @@ impl Writer {
             && let Some(principal) = stage.principals.get(self.tenant)
         {
             let name = format!("writer {}", self.number);
-            self.session = stage.hub.connect(principal, stage.options(&name, 10)).ok().map(|one| one.session);
+            self.session =
+                stage.hub.connect(principal, stage.options(&name, 10, WEEK)).ok().map(|one| one.session);
         }
     }
 
@@ -94,7 +96,10 @@ impl Writer {
         self.connect(stage);
         let waiting: Vec<Sent> = self.sent.iter().filter(|sent| !sent.is_under_way).copied().collect();
         for sent in waiting {
-            self.transmit(stage, sent);
+            // What was refused is tried again by the next connection: order is kept.
+            if self.session.is_some() {
+                self.transmit(stage, sent);
+            }
         }
     }
 
@@ -103,11 +108,27 @@ impl Writer {
         if self.session.is_none() || self.sent.len() >= IN_FLIGHT_MAX {
             return;
         }
-        let qos = if dice.roll(2) == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
-        let Some(id) = self.free_id() else { return };
         let mark = Mark { tenant: self.tenant, writer: self.number, number: self.next_mark };
+        let qos = match dice.roll(8) {
+            // A QoS 1 message that comes once more is retained once more: order is promised only among
+            // messages of one quality of service.
+            _ if mark.is_retained() && self.number == 0 => QoS::AtLeastOnce,
+            _ if mark.is_retained() => QoS::ExactlyOnce,
+            0 => QoS::AtMostOnce,
+            1..4 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        };
+        let Some(id) = self.free_id() else { return };
         self.next_mark += 1;
         let sent = Sent { id, mark, qos, step: Step::Publish, is_under_way: false };
+        if qos == QoS::AtMostOnce {
+            if let Some(session) = &mut self.session {
+                // Nothing is promised, so nothing is kept.
+                publish(stage, session, sent);
+                session.flush();
+            }
+            return;
+        }
         self.sent.push_back(sent);
         // The connection may break between the decision and the wire.
         if dice.roll(20) == 0 {
@@ -131,22 +152,14 @@ impl Writer {
 
     fn transmit(&mut self, stage: &Stage, sent: Sent) {
         let Some(session) = &mut self.session else { return };
-        let position = match sent.step {
-            Step::Publish => {
-                let topic = Topic::parse(&format!("t/{}", self.number)).ok();
-                let Some(topic) = topic else { return };
-                let mut message = Message::new(topic, sent.mark.payload(), stage.hub.now());
-                message.qos = sent.qos;
-                let exactly_once = (sent.qos == QoS::ExactlyOnce).then_some(sent.id);
-                match session.publish(message, exactly_once) {
-                    Ok(published) => published.position.unwrap_or_default(),
-                    Err(_refused) => return,
-                }
-            }
-            Step::Release => match session.release(sent.id) {
-                Ok(released) => released.position,
-                Err(_refused) => return,
-            },
+        let taken = match sent.step {
+            Step::Publish => publish(stage, session, sent),
+            Step::Release => session.release(sent.id).ok().map(|released| released.position),
+        };
+        let Some(position) = taken else {
+            stage.count(Event::Refused);
+            self.lose_connection();
+            return;
         };
         session.flush();
         self.answers.push_back(Answer { id: sent.id, step: sent.step, position });
@@ -164,6 +177,8 @@ impl Writer {
             let Some(place) = self.sent.iter().position(|sent| sent.id == answer.id) else { continue };
             let Some(sent) = self.sent.get_mut(place) else { continue };
             if answer.step == Step::Publish {
+                stage.count(Event::Acknowledged);
+                stage.note(sent.mark.digest());
                 self.acknowledged.push((sent.mark, sent.qos));
             }
             if answer.step == Step::Publish && sent.qos == QoS::ExactlyOnce {
@@ -175,4 +190,19 @@ impl Writer {
             }
         }
     }
+}
+
+/// Publishes; gives the position that the answer waits for, `None` where it was refused.
+fn publish(stage: &Stage, session: &mut Session, sent: Sent) -> Option<Position> {
+    let topic = Topic::parse(sent.mark.topic()).ok()?;
+    let mut message = Message::new(topic, sent.mark.payload(), stage.hub.now());
+    message.qos = sent.qos;
+    message.retain = sent.mark.is_retained();
+    let exactly_once = (sent.qos == QoS::ExactlyOnce).then_some(sent.id);
+    let before = stage.hub.store().log.end();
+    let published = session.publish(message, exactly_once).ok()?;
+    if exactly_once.is_some() && stage.hub.store().log.end() == before {
+        stage.count(Event::ExactlyOnceAgain);
+    }
+    Some(published.position.unwrap_or_default())
 }

@@ -18,6 +18,8 @@ const ADDRESSES_MAX: usize = 100_000;
 const RATE_EXCESS_MAX: u32 = 4;
 /// How many connections at once are told why they cannot stay; beyond, they are closed without a word.
 const TOLD_MAX: usize = 1_000;
+/// And at most this part of the connections that there may be.
+const TOLD_DIVISOR: usize = 8;
 /// How many connections that are not even told why count as much as it takes to be shut out.
 const EXCESS_MAX: u32 = 10_000;
 /// After how long it may be worth another try.
@@ -177,7 +179,7 @@ impl Admitted {
     /// it the address is slowed, then shut out for a while.
     pub(crate) fn fault(&self) {
         if let Some(address) = self.origin().address {
-            let now = self.shared.timers.now();
+            let now = self.shared.timers.since_start();
             if self.shared.admission.fault(address, now, Bounds::of(&self.shared)) {
                 tracing::warn!(%address, "shut out for a while: malformed packets again and again");
             }
@@ -194,7 +196,7 @@ pub(crate) fn admit(shared: &Arc<Shared>, address: IpAddr, door: Door) -> Option
     let counted = (!is_trusted).then_some(network);
     let verdict = match is_trusted {
         true => Verdict::Welcome(Welcome::Served),
-        false => admission.take_place(network, shared.timers.now(), Bounds::of(shared)),
+        false => admission.take_place(network, shared.timers.since_start(), Bounds::of(shared)),
     };
     let mut welcome = match verdict {
         Verdict::Welcome(welcome) => welcome,
@@ -224,7 +226,9 @@ pub(crate) fn admit(shared: &Arc<Shared>, address: IpAddr, door: Door) -> Option
         hub.counters.connections_refused_total.increment();
         hub.refusals.count(refusal.limit);
     }
-    if admission.told.fetch_add(1, Ordering::Relaxed) >= TOLD_MAX {
+    // Where file descriptors are few, so are those for refusals.
+    let told_max = TOLD_MAX.min(shared.settings.connections_max / TOLD_DIVISOR + 1);
+    if admission.told.fetch_add(1, Ordering::Relaxed) >= told_max {
         admission.told.fetch_sub(1, Ordering::Relaxed);
         return None;
     }

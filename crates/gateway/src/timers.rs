@@ -26,6 +26,8 @@ pub(crate) struct Timers {
     now: AtomicU64,
     /// Milliseconds in which it did not.
     stood_still: AtomicU64,
+    /// Milliseconds since `start`, as of the last tick.
+    since_start: AtomicU64,
     wheel: Mutex<Wheel>,
 }
 
@@ -62,11 +64,18 @@ impl Timers {
             tick: tick.max(Duration::from_millis(1)),
             now: AtomicU64::new(0),
             stood_still: AtomicU64::new(0),
+            since_start: AtomicU64::new(0),
             wheel,
         }
     }
 
-    /// The time since the start, at most a tick old.
+    /// The time since the start, at most a tick old: for bounds that have nothing to do with whether
+    /// the program ran.
+    pub(crate) fn since_start(&self) -> Duration {
+        Duration::from_millis(self.since_start.load(Ordering::Relaxed))
+    }
+
+    /// The time that the program ran since the start, at most a tick old.
     pub(crate) fn now(&self) -> Duration {
         Duration::from_millis(self.now.load(Ordering::Relaxed))
     }
@@ -115,8 +124,10 @@ impl Timers {
     }
 
     fn passed(&self) -> Duration {
-        let stood_still = Duration::from_millis(self.stood_still.load(Ordering::Relaxed));
-        self.clock.now().saturating_duration_since(self.start).saturating_sub(stood_still)
+        let since_start = self.clock.now().saturating_duration_since(self.start);
+        let millis = u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX);
+        self.since_start.store(millis, Ordering::Relaxed);
+        since_start.saturating_sub(Duration::from_millis(self.stood_still.load(Ordering::Relaxed)))
     }
 
     /// Leaves out the time in which nobody turned the wheel although it was to be turned.

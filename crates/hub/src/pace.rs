@@ -32,8 +32,9 @@ impl Bucket {
     /// owed before, or how long to wait. Times are nanoseconds.
     fn take(&self, now: i64, cost: i64, window: i64) -> Result<i64, i64> {
         let latest = now.saturating_add(window).saturating_add(nanos(DEBT_MAX));
-        // A wall clock that was set back must not hold anybody up for long.
-        let sane = |full_at: i64| full_at.clamp(now, latest);
+        // Later than can be: the wall clock was set back. That is nobody's debt, nor a new reserve.
+        let sane =
+            |full_at: i64| if full_at > latest { now.saturating_add(window) } else { full_at.max(now) };
         let spend = |full_at: i64| {
             let full_at = sane(full_at);
             Some(if full_at - now < window { full_at.saturating_add(cost).min(latest) } else { full_at })
@@ -228,6 +229,15 @@ mod tests {
         pace.take_messages(100, &settings, at(3_600_000)).unwrap();
         assert!(pace.take_messages(1, &settings, at(0)).is_err());
         assert!(pace.take_messages(1, &settings, at(10_001)).is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_everybody_their_rate() {
+        let (pace, settings) = (DevicePace::default(), settings(10));
+        pace.take_messages(1, &settings, at(3_600_000)).unwrap();
+        let taken = |time| (0..100).filter(|_| pace.take_messages(1, &settings, time).is_ok()).count();
+        assert!(taken(at(100)) <= 1);
+        assert!((9..=11).contains(&taken(at(1_100))));
     }
 
     #[test]

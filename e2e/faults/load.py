@@ -39,7 +39,7 @@ class Poster:
                 self.statuses.add(status)
                 if status == 204:
                     self.acknowledged += numbers
-                elif status in (503, 507):
+                elif status in (429, 503, 507):
                     await asyncio.sleep(0.05)
                 else:
                     self.complaints.append(f"telemetry of {self.device} was answered {status}")

@@ -8,7 +8,7 @@ from .load import FLAGS, Load
 
 
 async def run(run):
-    kills = run.choose(4, 20)
+    kills = run.choose(3, 20)
     server = Roost(run.binary, run.folder, *FLAGS).start()
     load = Load(server, run.random)
     try:

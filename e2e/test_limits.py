@@ -25,7 +25,8 @@ def refusals(roost, limit):
 
 
 def upgrade(roost):
-    """The socket of an asked upgrade and the head of the answer; empty when the server closed."""
+    """The socket of an asked upgrade, closed when it was refused, and the head of the answer; empty when the
+    server closed without one."""
     stream = socket.create_connection(roost.door("http"), timeout=20)
     answer = b""
     try:
@@ -37,6 +38,8 @@ def upgrade(roost):
             answer += more
     except ConnectionError:
         pass
+    if not answer.startswith(b"HTTP/1.1 101 "):
+        stream.close()
     return stream, answer.decode()
 
 

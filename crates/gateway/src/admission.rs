@@ -18,8 +18,9 @@ const ADDRESSES_MAX: usize = 100_000;
 const RATE_EXCESS_MAX: u32 = 4;
 /// How many connections at once are told why they cannot stay; beyond, they are closed without a word.
 const TOLD_MAX: usize = 1_000;
-/// And at most this part of the connections that there may be.
+/// And at most this part of the connections that there may be, where that is not fewer than the least.
 const TOLD_DIVISOR: usize = 8;
+const TOLD_MIN: usize = 16;
 /// How many connections that are not even told why count as much as it takes to be shut out.
 const EXCESS_MAX: u32 = 10_000;
 /// After how long it may be worth another try.
@@ -227,7 +228,7 @@ pub(crate) fn admit(shared: &Arc<Shared>, address: IpAddr, door: Door) -> Option
         hub.refusals.count(refusal.limit);
     }
     // Where file descriptors are few, so are those for refusals.
-    let told_max = TOLD_MAX.min(shared.settings.connections_max / TOLD_DIVISOR + 1);
+    let told_max = (shared.settings.connections_max / TOLD_DIVISOR).clamp(TOLD_MIN, TOLD_MAX);
     if admission.told.fetch_add(1, Ordering::Relaxed) >= told_max {
         admission.told.fetch_sub(1, Ordering::Relaxed);
         return None;

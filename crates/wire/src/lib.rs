@@ -4,5 +4,7 @@
 pub mod json;
 pub mod lines;
 pub mod mqtt;
+pub mod olimex;
+pub mod spot;
 pub mod telemetry;
 pub mod websocket;

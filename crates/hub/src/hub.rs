@@ -9,6 +9,7 @@ use crate::checkpoint::Checkpoints;
 use crate::count::Counters;
 use crate::document::Documents;
 use crate::flight::FlightRecorder;
+use crate::inbox::Inbox;
 use crate::latest::LatestValues;
 use crate::limit::{Limit, OpenDoors, Refusals};
 use crate::live::LiveFeed;
@@ -130,6 +131,7 @@ pub struct Hub {
     pub(crate) twins: Twins,
     pub(crate) documents: Documents,
     pub(crate) flight: FlightRecorder,
+    pub(crate) inbox: Inbox,
     pub(crate) presence: PresenceBoard,
     pub(crate) latest: LatestValues,
     pub(crate) paces: Paces,
@@ -175,6 +177,7 @@ impl Hub {
             twins: Twins::default(),
             documents: Documents::default(),
             flight: FlightRecorder::default(),
+            inbox: Inbox::default(),
             presence: PresenceBoard::default(),
             latest: LatestValues::default(),
             paces: Paces::default(),

@@ -12,6 +12,7 @@ pub mod document;
 pub mod flight;
 mod hub;
 pub mod id;
+pub mod inbox;
 pub mod latest;
 pub mod limit;
 pub mod live;

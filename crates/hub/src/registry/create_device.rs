@@ -9,6 +9,7 @@ use crate::storage::{Expected, Key, PutError, StorageError};
 use super::credential::AddCredentialError;
 use super::device::{Device, check_labels, check_links, check_name, device_key};
 use super::fact;
+use super::link::Linked;
 use super::secret::{Secret, check_given};
 use super::tenant_state::Turn;
 
@@ -82,7 +83,7 @@ impl Hub {
         if count >= self.settings.devices_max {
             return Err(CreateDeviceError::TooMany(count));
         }
-        self.check_links_free(tenant, &device.id, &device.links)?.map_err(CreateDeviceError::Invalid)?;
+        self.check_links_free(tenant, &device)?.map_err(CreateDeviceError::Invalid)?;
         if let Some(text) = &token
             && self.is_secret_taken(text)?
         {
@@ -101,7 +102,7 @@ impl Hub {
         if let Some(parent) = &device.parent {
             self.set_parent(tenant, &state, &device.id, (None, Some(parent)))?;
         }
-        self.index_links(tenant, &device.id, &[], &device.links)?;
+        self.index_links(tenant, &device.id, Linked::default(), (&device).into())?;
         let secret = token.map_or_else(|| self.new_secret(), Secret::new);
         let id = self.put_device_token(tenant, &device, &secret).map_err(|error| match error {
             AddCredentialError::Storage(error) => CreateDeviceError::Storage(error),

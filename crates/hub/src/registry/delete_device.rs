@@ -7,6 +7,7 @@ use crate::storage::{Expected, StorageError};
 
 use super::device::device_key;
 use super::fact::{self, Fact};
+use super::link::Linked;
 
 /// Why a device was not deleted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,10 +45,11 @@ impl Hub {
         self.set_parent(tenant, &state, id, (device.parent.as_ref(), None))?;
         for child in self.children(tenant, id)? {
             self.set_parent(tenant, &state, &child.id, (Some(id), None))?;
-            let key = device_key(tenant, &child.id)?;
-            fact::set(table, &key, &super::Device { parent: None, ..child })?;
+            let orphan = super::Device { parent: None, ..child.clone() };
+            self.index_links(tenant, &child.id, (&child).into(), (&orphan).into())?;
+            fact::set(table, &device_key(tenant, &child.id)?, &orphan)?;
         }
-        self.index_links(tenant, id, &device.links, &[])?;
+        self.index_links(tenant, id, (&device).into(), Linked::default())?;
         self.drop_sessions_of(tenant, &Whose::Device(id.clone()));
         Ok(self.erase_device(tenant, id)?)
     }

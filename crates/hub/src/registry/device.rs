@@ -78,6 +78,9 @@ pub(super) fn check_links(links: &[serde_json::Value]) -> Result<(), String> {
     if !links.iter().all(serde_json::Value::is_object) {
         return Err("a link is an object".to_owned());
     }
+    for link in links {
+        super::link::check_listening(link)?;
+    }
     let size: usize = links.iter().map(|link| link.to_string().len()).sum();
     if size > LINKS_SIZE_MAX {
         return Err(format!("the links of a device have at most {LINKS_SIZE_MAX} bytes"));

@@ -9,25 +9,25 @@ use serde::de::DeserializeOwned;
 use crate::storage::{Change, Expected, Key, KeyBuilder, PutError, Revision, StorageError, Table};
 
 /// How many entries are read at a time where all under a prefix are wanted.
-pub(super) const SCAN_PAGE: usize = 1_000;
+pub(crate) const SCAN_PAGE: usize = 1_000;
 
 /// A fact and its revision.
-pub(super) struct Fact<T> {
-    pub(super) value: T,
-    pub(super) revision: Revision,
+pub(crate) struct Fact<T> {
+    pub(crate) value: T,
+    pub(crate) revision: Revision,
 }
 
 /// Ids are short, so a key of them fits; a longer text is a mistake that ends as a refusal.
-pub(super) fn key(builder: KeyBuilder) -> Result<Key, StorageError> {
+pub(crate) fn key(builder: KeyBuilder) -> Result<Key, StorageError> {
     builder.key().map_err(|invalid| StorageError::Damaged(Arc::from(invalid.to_string())))
 }
 
 /// Reads JSON; what cannot be read is damage, never an absent fact.
-pub(super) fn read<T: DeserializeOwned>(key: &Key, value: &Bytes) -> Result<T, StorageError> {
+pub(crate) fn read<T: DeserializeOwned>(key: &Key, value: &Bytes) -> Result<T, StorageError> {
     serde_json::from_slice(value).map_err(|error| StorageError::Damaged(Arc::from(format!("{key}: {error}"))))
 }
 
-pub(super) fn get<T: DeserializeOwned>(
+pub(crate) fn get<T: DeserializeOwned>(
     table: &dyn Table,
     key: &Key,
 ) -> Result<Option<Fact<T>>, StorageError> {
@@ -35,7 +35,7 @@ pub(super) fn get<T: DeserializeOwned>(
     Ok(Some(Fact { value: read(key, &entry.value)?, revision: entry.revision }))
 }
 
-pub(super) fn put<T: Serialize>(
+pub(crate) fn put<T: Serialize>(
     table: &dyn Table,
     key: &Key,
     value: &T,
@@ -47,17 +47,17 @@ pub(super) fn put<T: Serialize>(
 }
 
 /// Writes over whatever stands there.
-pub(super) fn set<T: Serialize>(table: &dyn Table, key: &Key, value: &T) -> Result<Change, StorageError> {
+pub(crate) fn set<T: Serialize>(table: &dyn Table, key: &Key, value: &T) -> Result<Change, StorageError> {
     put(table, key, value, Expected::Any).map_err(storage)
 }
 
-pub(super) fn delete(table: &dyn Table, key: &Key) -> Result<Change, StorageError> {
+pub(crate) fn delete(table: &dyn Table, key: &Key) -> Result<Change, StorageError> {
     table.put(key, None, Expected::Any).map_err(storage)
 }
 
 /// For puts that expect nothing, where a conflict cannot be; or where one means that another node
 /// was faster, which a repeated call sorts out.
-pub(super) fn storage(error: PutError) -> StorageError {
+pub(crate) fn storage(error: PutError) -> StorageError {
     match error {
         PutError::Storage(error) => error,
         PutError::Conflict(_) => StorageError::Damaged(Arc::from("the entry changed meanwhile")),
@@ -65,7 +65,7 @@ pub(super) fn storage(error: PutError) -> StorageError {
 }
 
 /// Everything under a prefix, read page by page and given to `each` until it says stop.
-pub(super) fn each<T: DeserializeOwned>(
+pub(crate) fn each<T: DeserializeOwned>(
     table: &dyn Table,
     prefix: &str,
     mut each: impl FnMut(Key, T) -> Result<(), StorageError>,
@@ -86,7 +86,7 @@ pub(super) fn each<T: DeserializeOwned>(
 }
 
 /// Everything under a prefix.
-pub(super) fn all<T: DeserializeOwned>(
+pub(crate) fn all<T: DeserializeOwned>(
     table: &dyn Table,
     prefix: &str,
 ) -> Result<Vec<(Key, T)>, StorageError> {
@@ -99,7 +99,7 @@ pub(super) fn all<T: DeserializeOwned>(
 }
 
 /// A log position inside JSON.
-pub(super) mod position {
+pub(crate) mod position {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::storage::Position;

@@ -1,17 +1,29 @@
-//! The names by which dialects recognise a device that shows no credential of ours: a link
-//! `{"listen":"spot","serial":"1187"}` names one device in the whole server.
+//! The names by which dialects recognise a device that shows no credential of ours.
+//!
+//! `{"listen":"spot","serial":"1187"}` and `{"listen":"olimex","token":"…"}` name one device in the
+//! whole server, since nothing else says whose it is. All others name one device under one gateway
+//! of one tenant (or under none): `{"listen":"unit","ip":"192.168.2.10"}`, and
+//! `{"listen":DIALECT,"name":…}` for what a dialect finds behind somebody's connection.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::hub::Hub;
 use crate::id::{DeviceId, TenantId};
 use crate::storage::{Expected, Key, StorageError};
 
+use super::device::Device;
 use super::fact;
+use super::profile::DIALECT_PROFILES;
 
-/// Which links name a device, and by which member. A unit's address is its gateway's affair.
-const NAMING_MEMBERS: [(&str, &str); 2] = [("spot", "serial"), ("olimex", "token")];
+/// The longest name in a link, in bytes.
+pub(crate) const LINK_NAME_LENGTH_MAX: usize = 128;
+/// Which member of a link is its name; `name` for all dialects that are not here.
+const NAMING_MEMBERS: [(&str, &str); 3] = [("spot", "serial"), ("olimex", "token"), ("unit", "ip")];
+/// Names of these count in the whole server.
+const SERVER_WIDE: [&str; 2] = ["spot", "olimex"];
+/// Stands for the gateway where there is none; no id begins with a dot.
+const NO_GATEWAY: &str = ".";
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Named {
@@ -19,16 +31,46 @@ struct Named {
     device: DeviceId,
 }
 
-fn link_key(listen: &str, name: &str) -> Result<Key, StorageError> {
-    fact::key(Key::of("links").level(listen).level(name))
+/// What a device's names depend on.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Linked<'a> {
+    links: &'a [Value],
+    parent: Option<&'a DeviceId>,
+}
+
+impl<'a> From<&'a Device> for Linked<'a> {
+    fn from(device: &'a Device) -> Self {
+        Self { links: &device.links, parent: device.parent.as_ref() }
+    }
+}
+
+fn naming_member(listen: &str) -> &'static str {
+    let known = NAMING_MEMBERS.into_iter().find(|(naming, _)| *naming == listen);
+    known.map_or("name", |(_, member)| member)
+}
+
+/// The link by which a dialect recognises a device.
+pub(crate) fn listening_link(dialect: &str, name: &str) -> Value {
+    json!({ "listen": dialect, naming_member(dialect): name })
+}
+
+fn link_key(
+    tenant: &TenantId,
+    parent: Option<&DeviceId>,
+    (listen, name): (&str, &str),
+) -> Result<Key, StorageError> {
+    if SERVER_WIDE.contains(&listen) {
+        return fact::key(Key::of("links").level(listen).level(name));
+    }
+    let parent = parent.map_or(NO_GATEWAY, DeviceId::as_str);
+    fact::key(Key::of("links-in").level(tenant.as_str()).level(parent).level(listen).level(name))
 }
 
 /// The names in the links, as (listen, name).
-fn names(links: &[Value]) -> impl Iterator<Item = (&'static str, String)> {
+fn names(links: &[Value]) -> impl Iterator<Item = (&str, String)> {
     links.iter().filter_map(|link| {
         let listen = link.get("listen")?.as_str()?;
-        let (listen, member) = NAMING_MEMBERS.into_iter().find(|(naming, _)| *naming == listen)?;
-        let name = match link.get(member)? {
+        let name = match link.get(naming_member(listen))? {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
             _ => return None,
@@ -37,8 +79,24 @@ fn names(links: &[Value]) -> impl Iterator<Item = (&'static str, String)> {
     })
 }
 
+/// Refuses listening links that nothing could recognise a device by.
+pub(super) fn check_listening(link: &Value) -> Result<(), String> {
+    let Some(listen) = link.get("listen") else { return Ok(()) };
+    let kinds = || format!("a link listens for unit, {}", DIALECT_PROFILES.join(", "));
+    let listen = listen.as_str().filter(|kind| *kind == "unit" || DIALECT_PROFILES.contains(kind));
+    let listen = listen.ok_or_else(kinds)?;
+    let member = naming_member(listen);
+    let name = names(std::slice::from_ref(link)).next().map(|(_, name)| name).unwrap_or_default();
+    let fits = (1..=LINK_NAME_LENGTH_MAX).contains(&name.len()) && !name.contains(char::is_control);
+    if fits {
+        return Ok(());
+    }
+    Err(format!("a {listen} link has `{member}`, of 1 to {LINK_NAME_LENGTH_MAX} bytes"))
+}
+
 impl Hub {
-    /// The device that has a link `{"listen": listen, …: name}`.
+    /// The device that has a link `{"listen": listen, …: name}` of a kind that counts in the whole
+    /// server.
     ///
     /// # Errors
     /// The store could not tell.
@@ -47,29 +105,46 @@ impl Hub {
         listen: &str,
         name: &str,
     ) -> Result<Option<(TenantId, DeviceId)>, StorageError> {
-        let Some(Named { tenant, device }) = self.named(listen, name)? else { return Ok(None) };
-        let exists = self.tenant_state(&tenant)?.is_some() && self.device(&tenant, &device)?.is_some();
-        Ok(exists.then_some((tenant, device)))
+        if !SERVER_WIDE.contains(&listen) || name.len() > LINK_NAME_LENGTH_MAX {
+            return Ok(None);
+        }
+        self.named(&fact::key(Key::of("links").level(listen).level(name))?)
     }
 
-    fn named(&self, listen: &str, name: &str) -> Result<Option<Named>, StorageError> {
-        let found = fact::get(&*self.store.table, &link_key(listen, name)?)?;
-        Ok(found.map(|fact| fact.value))
+    /// The device of a tenant, under this gateway or none, that has a link of this dialect and name.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub fn device_by_name(
+        &self,
+        tenant: &TenantId,
+        parent: Option<&DeviceId>,
+        (dialect, name): (&str, &str),
+    ) -> Result<Option<DeviceId>, StorageError> {
+        if name.len() > LINK_NAME_LENGTH_MAX {
+            return Ok(None);
+        }
+        let found = self.named(&link_key(tenant, parent, (dialect, name))?)?;
+        Ok(found.filter(|(of, _)| of == tenant).map(|(_, device)| device))
+    }
+
+    fn named(&self, key: &Key) -> Result<Option<(TenantId, DeviceId)>, StorageError> {
+        let Some(found) = fact::get::<Named>(&*self.store.table, key)? else { return Ok(None) };
+        let Named { tenant, device } = found.value;
+        let exists = self.tenant_state(&tenant)?.is_some() && self.device(&tenant, &device)?.is_some();
+        Ok(exists.then_some((tenant, device)))
     }
 
     /// Refuses links that name another device already.
     pub(super) fn check_links_free(
         &self,
         tenant: &TenantId,
-        device: &DeviceId,
-        links: &[Value],
+        device: &Device,
     ) -> Result<Result<(), String>, StorageError> {
-        for (listen, name) in names(links) {
-            if name.is_empty() || name.len() > 128 {
-                return Ok(Err(format!("the {listen} link's name has 1 to 128 bytes")));
-            }
-            let other = self.device_by_link(listen, &name)?;
-            if other.is_some_and(|(of, id)| of != *tenant || id != *device) {
+        for (listen, name) in names(&device.links) {
+            let key = link_key(tenant, device.parent.as_ref(), (listen, &name))?;
+            let other = self.named(&key)?;
+            if other.is_some_and(|(of, id)| of != *tenant || id != device.id) {
                 return Ok(Err(format!("the {listen} link {name:?} is another device's already")));
             }
         }
@@ -81,18 +156,21 @@ impl Hub {
         &self,
         tenant: &TenantId,
         device: &DeviceId,
-        before: &[Value],
-        after: &[Value],
+        before: Linked<'_>,
+        after: Linked<'_>,
     ) -> Result<(), StorageError> {
+        let table = &*self.store.table;
         let named = Named { tenant: tenant.clone(), device: device.clone() };
-        for (listen, name) in names(before) {
-            if self.named(listen, &name)?.as_ref() == Some(&named) {
-                fact::delete(&*self.store.table, &link_key(listen, &name)?)?;
+        for (listen, name) in names(before.links) {
+            let key = link_key(tenant, before.parent, (listen, &name))?;
+            let found = fact::get::<Named>(table, &key)?;
+            if found.is_some_and(|found| found.value == named) {
+                fact::delete(table, &key)?;
             }
         }
-        for (listen, name) in names(after) {
-            fact::put(&*self.store.table, &link_key(listen, &name)?, &named, Expected::Any)
-                .map_err(fact::storage)?;
+        for (listen, name) in names(after.links) {
+            let key = link_key(tenant, after.parent, (listen, &name))?;
+            fact::put(table, &key, &named, Expected::Any).map_err(fact::storage)?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 
 use super::device::NAME_LENGTH_MAX;
 use super::fact::{self, Fact};
+use super::link::Linked;
 use super::secret::Secret;
 use super::token::{CreateTokenError, NewToken};
 
@@ -221,7 +222,7 @@ impl Hub {
             let is_last = page.len() < fact::SCAN_PAGE;
             for (key, entry) in page {
                 let device: super::Device = fact::read(&key, &entry.value)?;
-                self.index_links(tenant, &device.id, &device.links, &[])?;
+                self.index_links(tenant, &device.id, (&device).into(), Linked::default())?;
                 self.erase_device(tenant, &device.id)?;
                 fact::delete(table, &key)?;
             }
@@ -231,7 +232,7 @@ impl Hub {
                 break;
             }
         }
-        for name in ["children", "profiles"] {
+        for name in ["children", "profiles", "inbox"] {
             let prefix = Key::of(name).level(tenant.as_str()).prefix();
             for (key, _) in fact::all::<serde::de::IgnoredAny>(table, &prefix)? {
                 fact::delete(table, &key)?;

@@ -13,7 +13,7 @@ use super::{fact, lock};
 /// One tenant in memory. Whoever changes the tenant's facts holds its turn, so that no two changes
 /// cross.
 #[derive(Debug)]
-pub(super) struct TenantState {
+pub(crate) struct TenantState {
     pub(super) family: Arc<Family>,
     is_deleted: AtomicBool,
     turn: Mutex<Turn>,
@@ -42,7 +42,7 @@ impl TenantState {
 
 impl Hub {
     /// The tenant in memory; `None` when there is none of that id, or no longer.
-    pub(super) fn tenant_state(&self, tenant: &TenantId) -> Result<Option<Arc<TenantState>>, StorageError> {
+    pub(crate) fn tenant_state(&self, tenant: &TenantId) -> Result<Option<Arc<TenantState>>, StorageError> {
         let found = lock(&self.registry.tenants).get(tenant).cloned();
         let state = match found {
             Some(state) => state,

@@ -94,8 +94,9 @@ impl Hub {
             }
             after.parent = parent;
         }
-        if before.links != after.links {
-            self.check_links_free(tenant, id, &after.links)?.map_err(invalid)?;
+        let names_changed = before.links != after.links || before.parent != after.parent;
+        if names_changed {
+            self.check_links_free(tenant, &after)?.map_err(invalid)?;
         }
         let put =
             fact::put(&*self.store.table, &device_key(tenant, id)?, &after, Expected::Revision(revision));
@@ -103,8 +104,8 @@ impl Hub {
         if before.parent != after.parent {
             self.set_parent(tenant, &state, id, (before.parent.as_ref(), after.parent.as_ref()))?;
         }
-        if before.links != after.links {
-            self.index_links(tenant, id, &before.links, &after.links)?;
+        if names_changed {
+            self.index_links(tenant, id, (&before).into(), (&after).into())?;
         }
         let rights_changed = before.profile != after.profile;
         Ok((after, rights_changed))

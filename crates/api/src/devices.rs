@@ -7,9 +7,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use roost_hub::access::Action;
-use roost_hub::id::{DeviceId, ProfileId};
+use roost_hub::id::{CredentialId, DeviceId, ProfileId};
 use roost_hub::registry::{
-    CreateDeviceError, DeleteDeviceError, Device, DeviceQuery, DeviceUpdate, NewDevice, UpdateDeviceError,
+    CreateDeviceError, DeleteDeviceError, Device, DeviceQuery, DeviceUpdate, NewDevice, Secret,
+    UpdateDeviceError,
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -99,12 +100,16 @@ fn shown(api: &Api, caller: &Caller, device: &Device) -> Value {
     })
 }
 
-/// Nothing dials or recognises by links yet, so taking them would be a promise that is not kept.
-fn refuse_links(links: &[Value]) -> Result<(), Problem> {
-    if links.is_empty() {
+/// Nothing dials yet, so taking such a link would be a promise that is not kept. Of one that listens,
+/// the hub says what is wrong with it.
+pub(crate) fn refuse_dialling(links: &[Value]) -> Result<(), Problem> {
+    if links.iter().any(|link| link.get("dial").is_some()) {
+        return Err(Problem::not_yet("This version dials no device yet; leave links with `dial` out."));
+    }
+    if links.iter().all(|link| link.get("listen").is_some()) {
         return Ok(());
     }
-    Err(Problem::not_yet("This version does not follow `links` yet; leave them out."))
+    Err(Problem::invalid("A link has `listen` or `dial`."))
 }
 
 async fn list(State(api): State<Shared>, caller: Caller, mut params: Params) -> Result<Response, Problem> {
@@ -137,7 +142,7 @@ async fn create(
     Json(body): Json<Create>,
 ) -> Result<Response, Problem> {
     caller.may(Action::WriteDevices)?;
-    refuse_links(&body.links)?;
+    refuse_dialling(&body.links)?;
     let new = NewDevice {
         id: body.id,
         name: body.name,
@@ -148,23 +153,38 @@ async fn create(
         token: body.token,
     };
     let wanted = new.id.clone();
-    let (device, credential, token) =
-        api.hub.create_device(caller.tenant(), new).await.map_err(|error| match error {
-            CreateDeviceError::Exists => Problem::conflict(match wanted {
-                Some(id) => format!("There is a device {id} already; choose another id."),
-                None => "There is a device of this id already; choose another.".to_owned(),
-            }),
-            CreateDeviceError::Invalid(text) => Problem::invalid(sentence(&text)),
-            CreateDeviceError::TooMany(_) => Problem::conflict(sentence(&error.to_string())),
-            CreateDeviceError::Storage(error) => error.into(),
-        })?;
-    let mut body = shown(&api, &caller, &device);
+    let made = api.hub.create_device(caller.tenant(), new).await;
+    let (device, credential, token) = made.map_err(|error| not_created(error, wanted))?;
+    Ok(created(&api, &caller, &device, (&credential, &token)))
+}
+
+/// A new device with its token, which is shown this once.
+pub(crate) fn created(
+    api: &Api,
+    caller: &Caller,
+    device: &Device,
+    (credential, token): (&CredentialId, &Secret),
+) -> Response {
+    let mut body = shown(api, caller, device);
     if let Some(members) = body.as_object_mut() {
         let credential = json!({ "id": credential, "kind": "token", "token": token.reveal() });
         members.insert("credential".to_owned(), credential);
     }
     let location = [(header::LOCATION, format!("/api/v1/devices/{}", device.id))];
-    Ok(secret((StatusCode::CREATED, location, Reply(body))))
+    secret((StatusCode::CREATED, location, Reply(body)))
+}
+
+/// Why a device could not be registered under the id that was wanted.
+pub(crate) fn not_created(error: CreateDeviceError, wanted: Option<DeviceId>) -> Problem {
+    match error {
+        CreateDeviceError::Exists => Problem::conflict(match wanted {
+            Some(id) => format!("There is a device {id} already; choose another id."),
+            None => "There is a device of this id already; choose another.".to_owned(),
+        }),
+        CreateDeviceError::Invalid(text) => Problem::invalid(sentence(&text)),
+        CreateDeviceError::TooMany(_) => Problem::conflict(sentence(&error.to_string())),
+        CreateDeviceError::Storage(error) => error.into(),
+    }
 }
 
 async fn show(
@@ -183,7 +203,7 @@ async fn change(
     Json(body): Json<Update>,
 ) -> Result<Reply<Value>, Problem> {
     let device = caller.device(&api, &id, |_id| Action::WriteDevices)?;
-    refuse_links(body.links.as_deref().unwrap_or_default())?;
+    refuse_dialling(body.links.as_deref().unwrap_or_default())?;
     let update = DeviceUpdate {
         name: body.name,
         profile: body.profile,
@@ -191,13 +211,22 @@ async fn change(
         links: body.links,
         parent: body.parent,
     };
-    let updated = api.hub.update_device(caller.tenant(), &device.id, update).await;
-    let device = updated.map_err(|error| match error {
-        UpdateDeviceError::Unknown => Problem::not_found(format!("There is no device {}.", device.id)),
+    let device = updated(&api, &caller, &device.id, update).await?;
+    Ok(Reply(shown(&api, &caller, &device)))
+}
+
+/// Changes a device of the caller's tenant.
+pub(crate) async fn updated(
+    api: &Api,
+    caller: &Caller,
+    id: &DeviceId,
+    update: DeviceUpdate,
+) -> Result<Device, Problem> {
+    api.hub.update_device(caller.tenant(), id, update).await.map_err(|error| match error {
+        UpdateDeviceError::Unknown => Problem::not_found(format!("There is no device {id}.")),
         UpdateDeviceError::Invalid(text) => Problem::invalid(sentence(&text)),
         UpdateDeviceError::Storage(error) => error.into(),
-    })?;
-    Ok(Reply(shown(&api, &caller, &device)))
+    })
 }
 
 async fn remove(

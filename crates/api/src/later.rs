@@ -3,20 +3,12 @@
 
 use crate::auth::Caller;
 use crate::problem::Problem;
-use crate::route::{Route, delete, get, patch, post, put};
+use crate::route::{Route, delete, get, patch, post};
 
 const SUMMARY: &str = "Not there yet: answers 501";
 
 pub(crate) fn routes() -> Vec<Route> {
-    let mut routes = vec![
-        post("/api/v1/sql", not_yet),
-        get("/api/v1/inbox", not_yet),
-        post("/api/v1/inbox/{id}/accept", not_yet),
-        delete("/api/v1/inbox/{id}", not_yet),
-        get("/api/v1/audit", not_yet),
-        get("/api/v1/devices/{id}/links", not_yet),
-        put("/api/v1/devices/{id}/links", not_yet),
-    ];
+    let mut routes = vec![post("/api/v1/sql", not_yet), get("/api/v1/audit", not_yet)];
     for (all, one) in [
         ("/api/v1/rules", "/api/v1/rules/{id}"),
         ("/api/v1/sinks", "/api/v1/sinks/{id}"),

@@ -128,6 +128,8 @@ pub(crate) fn all() -> Vec<Route> {
         crate::twin::routes(),
         crate::commands::routes(),
         crate::documents::routes(),
+        crate::links::routes(),
+        crate::inbox::routes(),
         crate::log::routes(),
         crate::live::routes(),
         crate::profiles::routes(),

@@ -9,13 +9,14 @@ use serde_json::{Map, Value, json};
 use crate::route::{self, Parameter, Route, get};
 
 const SCHEMAS: &str = include_str!("schemas.json");
-const TAGS: [(&str, &str); 14] = [
+const TAGS: [(&str, &str); 15] = [
     ("devices", "The registry of devices and what happened to them"),
     ("credentials", "What devices show to log in"),
     ("telemetry", "Readings: taking them, the latest, the history"),
     ("twin", "What a device reports of itself, and what it shall be"),
     ("commands", "From the server to a device, with a life of their own"),
     ("documents", "Small named documents of a device"),
+    ("inbox", "Devices that were recognised and wait to be let in"),
     ("live", "Everything as it happens"),
     ("broker", "MQTT messages and sessions"),
     ("profiles", "What kinds of devices may do"),

@@ -1,3 +1,5 @@
+use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::inbox::{Proposed, Recognised};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -71,13 +73,69 @@ async fn devices_are_listed_page_by_page_and_found() {
 }
 
 #[tokio::test]
-async fn links_are_refused_as_long_as_nothing_follows_them() {
+async fn links_that_listen_are_kept_and_shown_with_their_state() {
     let world = World::new().await;
     let link = json!([{ "listen": "spot", "serial": "1187" }]);
+    let made =
+        world.admin("POST /api/v1/devices", json!({ "id": "a", "links": link })).await.expect(201).json();
+    assert_eq!(made["links"], link);
+    let shown = world.get("/api/v1/devices/a/links").await.expect(200).json();
+    assert_eq!(shown, json!([{ "listen": "spot", "serial": "1187", "state": "offline" }]));
+    world.admin("PUT /api/v1/devices/a/links", shown).await.expect(200);
+    world.admin("POST /api/v1/devices", json!({ "id": "b", "links": link })).await.expect(422);
+    world.admin("PUT /api/v1/devices/a/links", json!([])).await.expect(200);
+    world.admin("POST /api/v1/devices", json!({ "id": "b" })).await.expect(201);
+    world.admin("PATCH /api/v1/devices/b", json!({ "links": link })).await.expect(200);
+    for wrong in [json!([{}]), json!([{ "listen": "nobody" }]), json!([{ "listen": "olimex" }]), json!({})] {
+        world.admin("PUT /api/v1/devices/a/links", wrong).await.expect(422);
+    }
+}
+
+#[tokio::test]
+async fn links_that_dial_are_refused_as_long_as_nothing_dials() {
+    let world = World::new().await;
+    let link = json!([{ "dial": "tcp", "address": "10.0.0.7:8888", "when": "always" }]);
     world.admin("POST /api/v1/devices", json!({ "id": "a", "links": link })).await.expect(501);
     world.admin("POST /api/v1/devices", json!({ "id": "a", "links": [] })).await.expect(201);
     world.admin("PATCH /api/v1/devices/a", json!({ "links": link })).await.expect(501);
     world.admin("PUT /api/v1/devices/a/links", link).await.expect(501);
+}
+
+#[tokio::test]
+async fn a_device_is_let_in_from_the_inbox() {
+    let world = World::new().await;
+    for name in ["1", "2"] {
+        let recognised = Recognised {
+            dialect: "spot",
+            name: name.to_owned(),
+            parent: None,
+            proposed: Proposed { id: DeviceId::parse(&format!("spot-{name}")).ok(), ..Proposed::default() },
+            sample: json!({ "spot": { "version": "61" } }),
+        };
+        world.hub.recognise(&TenantId::parse("default").unwrap(), recognised).unwrap();
+    }
+    let first = world.get("/api/v1/inbox?limit=1").await.expect(200).json();
+    let waiting = &first["items"][0];
+    let name = waiting["name"].as_str().unwrap();
+    assert_eq!((&waiting["dialect"], &waiting["sample"]["spot"]["version"]), (&json!("spot"), &json!("61")));
+    assert_eq!(waiting["proposed"]["links"], json!([{ "listen": "spot", "serial": name }]));
+    let rest = format!("/api/v1/inbox?cursor={}", first["next"].as_str().unwrap());
+    let second = world.get(&rest).await.expect(200).json();
+    assert_eq!((second["items"].as_array().unwrap().len(), &second["next"]), (1, &Value::Null));
+
+    let accept = format!("POST /api/v1/inbox/{}/accept", waiting["id"].as_str().unwrap());
+    let made =
+        world.admin(&accept, json!({ "id": "gate", "labels": { "room": "hall" } })).await.expect(201).json();
+    assert_eq!(
+        (&made["id"], &made["profile"], &made["labels"]["room"]),
+        (&json!("gate"), &json!("spot"), &json!("hall"))
+    );
+    assert!(made["credential"]["token"].is_string());
+    world.admin(&accept, json!({})).await.expect(404);
+    let other = format!("DELETE /api/v1/inbox/{}", second["items"][0]["id"].as_str().unwrap());
+    world.admin(&other, Value::Null).await.expect(204);
+    world.admin(&other, Value::Null).await.expect(404);
+    assert_eq!(world.get("/api/v1/inbox").await.expect(200).json()["items"], json!([]));
 }
 
 #[tokio::test]

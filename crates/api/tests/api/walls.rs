@@ -1,5 +1,7 @@
 //! H-18 and H-19: who is who, and nobody reaches what is another tenant's.
 
+use roost_hub::id::TenantId;
+use roost_hub::inbox::{Proposed, Recognised};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -47,6 +49,15 @@ async fn ids(world: &World) -> Vec<(&'static str, String)> {
     let user = world.admin("POST /api/v1/users", body).await.expect(201).json();
     let tokens = world.get("/api/v1/tokens").await.expect(200).json();
     world.admin("POST /api/v1/profiles", json!({ "id": "their-profile" })).await.expect(201);
+    let recognised = Recognised {
+        dialect: "spot",
+        name: "1".to_owned(),
+        parent: None,
+        proposed: Proposed::default(),
+        sample: Value::Null,
+    };
+    world.hub.recognise(&TenantId::parse("default").unwrap(), recognised).unwrap();
+    let inbox = world.get("/api/v1/inbox").await.expect(200).json();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     vec![
         ("devices/{id}", "theirs".to_owned()),
@@ -57,12 +68,14 @@ async fn ids(world: &World) -> Vec<(&'static str, String)> {
         ("tokens/{id}", text(&tokens["items"][0]["id"])),
         ("profiles/{id}", "their-profile".to_owned()),
         ("tenants/{id}", "default".to_owned()),
+        ("inbox/{id}", text(&inbox["items"][0]["id"])),
         ("sessions/{client_id}", "their-client".to_owned()),
     ]
 }
 
 fn body(method: &str, path: &str) -> Value {
     match (method, path.rsplit('/').next().unwrap()) {
+        ("put", "links") => json!([]),
         ("patch", "twin") => json!({ "desired": {} }),
         ("post", "commands") => json!({ "name": "x" }),
         ("post", "credentials") => json!({ "kind": "token" }),

@@ -1,0 +1,113 @@
+//! Devices that a dialect recognised and nobody registered yet.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Reply;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use roost_hub::access::Action;
+use roost_hub::id::DeviceId;
+use roost_hub::inbox::{Accept, AcceptError, Waiting};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::Caller;
+use crate::body::Json;
+use crate::devices::{created, not_created};
+use crate::page::Page;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::route::{Route, delete, get, post};
+use crate::state::Shared;
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        get("/api/v1/inbox", list)
+            .about("inbox", "Lists devices that were recognised and wait to be let in")
+            .paged()
+            .answers(200, "InboxPage"),
+        post("/api/v1/inbox/{id}/accept", accept)
+            .about("inbox", "Registers a device that waits; its token is shown this once")
+            .header("Idempotency-Key", "Sent again, the request is answered again, not done again")
+            .takes("Accept")
+            .answers(201, "CreatedDevice"),
+        delete("/api/v1/inbox/{id}", dismiss)
+            .about("inbox", "Forgets a device that waits, until it is heard of again")
+            .answers(204, ""),
+    ]
+}
+
+/// A waiting device as it is answered.
+fn shown(waiting: &Waiting) -> Value {
+    let proposed = &waiting.proposed;
+    let profile = proposed.profile.as_ref().map_or(waiting.dialect.as_str(), |profile| profile.as_str());
+    json!({
+        "id": waiting.id,
+        "dialect": waiting.dialect,
+        "name": waiting.name,
+        "proposed": {
+            "id": proposed.id,
+            "name": proposed.name,
+            "profile": profile,
+            "labels": proposed.labels,
+            "parent": waiting.parent,
+            "links": [waiting.link()],
+        },
+        "first_seen_at": waiting.first_seen_at.to_string(),
+        "last_seen_at": waiting.last_seen_at.to_string(),
+        "sample": waiting.sample,
+    })
+}
+
+async fn list(State(api): State<Shared>, caller: Caller, mut params: Params) -> Result<Response, Problem> {
+    caller.may(Action::WriteDevices)?;
+    let (limit, cursor) = params.take_page()?;
+    params.finish()?;
+    let page = api.hub.inbox(caller.tenant(), (limit, cursor.as_deref()))?;
+    let items: Vec<Value> = page.items.iter().map(shown).collect();
+    Ok(Reply(Page { items, next: page.next }).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    id: Option<DeviceId>,
+    name: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+async fn accept(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(wanted): Json<Wanted>,
+) -> Result<Response, Problem> {
+    caller.may(Action::WriteDevices)?;
+    let Wanted { id: device, name, labels } = wanted;
+    let accept = Accept { id: device.clone(), name, labels };
+    match api.hub.accept(caller.tenant(), &id, accept).await {
+        Ok((device, credential, token)) => Ok(created(&api, &caller, &device, (&credential, &token))),
+        Err(AcceptError::Unknown) => Err(unknown(&id)),
+        Err(AcceptError::Create(error)) => Err(not_created(error, device)),
+        Err(AcceptError::Storage(error)) => Err(error.into()),
+    }
+}
+
+async fn dismiss(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.may(Action::WriteDevices)?;
+    match api.hub.dismiss(caller.tenant(), &id).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(unknown(&id)),
+    }
+}
+
+fn unknown(id: &str) -> Problem {
+    let shown: String = id.chars().take(64).collect();
+    Problem::not_found(format!("Nothing of the id {shown:?} waits in the inbox."))
+}

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::adapters::dialects;
 use crate::adapters::mqtt::{self, Peer};
 use crate::admission::{Admitted, admit};
 use crate::http::{self, HttpDoor};
@@ -74,6 +75,11 @@ impl Gateway {
         }
     }
 
+    /// The routes of families of devices that have paths of their own, before all others.
+    pub fn dialects(&self) -> axum::Router {
+        dialects::router(Arc::clone(&self.shared))
+    }
+
     /// The certificates of the doors that are opened from now on.
     pub fn set_tls(&mut self, tls: Arc<Tls>) {
         self.tls = Some(tls);
@@ -117,6 +123,8 @@ impl Gateway {
         runners.spawn(async move { shared.timers.run().await });
         let shared = Arc::clone(&self.shared);
         runners.spawn(async move { shared.durable.run().await });
+        let shared = Arc::clone(&self.shared);
+        runners.spawn(async move { shared.spots.run(&shared).await });
         if let Some(tls) = self.tls.clone() {
             runners.spawn(async move { tls.run().await });
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use roost_hub::id::TenantId;
+use roost_hub::registry::default_tenant;
 use roost_wire::mqtt::ConnectionOptions;
 
 use crate::network::Network;
@@ -31,6 +33,8 @@ pub struct Settings {
     pub body_length_max: usize,
     /// For how long a stream of telemetry over HTTP may be silent.
     pub stream_idle_max: Duration,
+    /// In whose inbox a Spot waits that nobody registered.
+    pub spot_tenant: TenantId,
     /// How long an open connection may take to end when the server stops.
     pub shutdown_timeout: Duration,
 }
@@ -55,6 +59,7 @@ impl Default for Settings {
             live_ping_every: Duration::from_secs(20),
             body_length_max: 1024 * 1024,
             stream_idle_max: Duration::from_secs(60),
+            spot_tenant: default_tenant(),
             shutdown_timeout: Duration::from_secs(5),
         }
     }

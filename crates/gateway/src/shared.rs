@@ -7,6 +7,7 @@ use std::time::Duration;
 use roost_hub::Hub;
 use roost_wire::mqtt::ConnectionOptions;
 
+use crate::adapters::{olimex, spot};
 use crate::admission::Admission;
 use crate::durable::DurableWaits;
 use crate::reactor::Reactors;
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     /// Set once a door is open behind which bare MQTT is spoken.
     pub(crate) reactors: OnceLock<Reactors>,
+    pub(crate) olimex: olimex::Nodes,
+    pub(crate) olimex_posts: olimex::LastPosts,
+    pub(crate) spots: spot::Units,
     hinted: AtomicU64,
 }
 
@@ -39,6 +43,9 @@ impl Shared {
             durable: DurableWaits::new(hub.durability()),
             admission: Admission::default(),
             reactors: OnceLock::new(),
+            olimex: olimex::Nodes::default(),
+            olimex_posts: olimex::LastPosts::default(),
+            spots: spot::Units::default(),
             mqtt: Arc::new(mqtt),
             hub,
             settings,

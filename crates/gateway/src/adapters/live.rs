@@ -305,7 +305,7 @@ impl Live {
                 false => Err((close_code::TRY_AGAIN_LATER, "too slow", Leave::Lost)),
             };
         }
-        self.socket.ping();
+        self.socket.ping(b"");
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! The protocols by which devices come in.
 
+pub(crate) mod dialects;
 pub mod http;
 pub(crate) mod live;
 pub(crate) mod mqtt;
+pub(crate) mod olimex;
 pub(crate) mod readings;
 pub(crate) mod said;
+pub(crate) mod spot;

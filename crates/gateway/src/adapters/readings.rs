@@ -96,7 +96,8 @@ pub(crate) fn decode(
     Ok(decoded.points.into_iter().map(|point| reading(point, now)).collect())
 }
 
-fn reading(point: Point<'_>, now: Timestamp) -> Reading {
+/// A point that a dialect found, with the time of arrival where it has none.
+pub(crate) fn reading(point: Point<'_>, now: Timestamp) -> Reading {
     let (ts, clock) = settle(point.ts, now.0);
     let (value, mut quality) = match point.value {
         telemetry::Value::Number(number) => (Value::Number(number), Quality::Good),

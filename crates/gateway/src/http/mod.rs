@@ -25,7 +25,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tower_service::Service;
 
-use crate::adapters::{live, mqtt};
+use crate::adapters::spot::BODY_IDLE_MAX;
+use crate::adapters::{dialects, live, mqtt, olimex};
 use crate::admission::{Admitted, SLOWED_BY, Welcome};
 use crate::listener::asked;
 use crate::problem::Problem;
@@ -53,14 +54,22 @@ enum Spoken {
     Mqtt,
     Live,
     Echo,
+    /// A node of OLIMEX IoT, which says who it is in its first frames.
+    OlimexNode,
 }
 
 impl Spoken {
-    fn of(path: &str) -> Option<Self> {
-        match path {
+    fn of(head: &Head<'_>) -> Option<Self> {
+        match head.path {
             "/mqtt" => Some(Self::Mqtt),
             "/api/v1/ws" => Some(Self::Live),
             "/api/v1/echo" => Some(Self::Echo),
+            // Without an upgrade, these are the dashboard and events that are posted.
+            "/events" | "/"
+                if head.get("upgrade").is_some_and(|upgrade| handshake::lists(upgrade, "websocket")) =>
+            {
+                Some(Self::OlimexNode)
+            }
             _ => None,
         }
     }
@@ -103,7 +112,7 @@ pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stre
             return refuse(stream, &problem).await;
         }
     };
-    let Some(spoken) = Spoken::of(head.path) else {
+    let Some(spoken) = Spoken::of(&head) else {
         return hand_over(door, &server, Rewind::new(buffer, stream), &peer).await;
     };
     let behind = buffer.get(length..).unwrap_or_default().to_vec();
@@ -122,6 +131,7 @@ pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stre
             mqtt::serve(server, stream, peer).await;
         }
         (Spoken::Live, principal) => live::serve(server, Socket::new(stream, &behind), principal, peer).await,
+        (Spoken::OlimexNode, _) => olimex::serve(server, Socket::new(stream, &behind), peer).await,
         (Spoken::Echo, _) => {
             let mut shutdown = door.shutdown;
             tokio::select! {
@@ -214,6 +224,10 @@ async fn upgrade(
         }
         return Ok((handshake::response(&accept, Some("mqtt"), &[]), None));
     }
+    if spoken == Spoken::OlimexNode {
+        // Its `Authorization` and `Origin: null` count for nothing, as at the system's own server.
+        return Ok((handshake::response(&accept, None, &[]), None));
+    }
     let token = credentials::of_query(head.query, "token");
     let shown = Credentials {
         authorization: head.get("authorization"),
@@ -262,6 +276,8 @@ async fn answer(
     use axum::response::IntoResponse;
 
     let settings = &server.settings;
+    let mut request = request;
+    let is_spot = rename(&mut request);
     let is_stream = body::is_stream(request.headers());
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -273,10 +289,24 @@ async fn answer(
         return Ok(response);
     }
     let mut request = request.map(|incoming| {
-        let idle_max = is_stream.then_some(settings.stream_idle_max);
+        let idle_max = if is_spot { BODY_IDLE_MAX } else { settings.stream_idle_max };
+        let idle_max = is_stream.then_some(idle_max);
         axum::body::Body::new(PacedBody::new(incoming, idle_max))
     });
     request.extensions_mut().insert(peer);
     request.extensions_mut().insert(ConnectInfo(peer.address));
     router.call(request).await
+}
+
+/// Gives a path to which firmware posts the name by which it is routed; whether it is a Spot's.
+fn rename<B>(request: &mut http::Request<B>) -> bool {
+    if request.method() != http::Method::POST {
+        return false;
+    }
+    let Some(path) = dialects::canonical_path(request.uri().path()) else { return false };
+    let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+    if let Ok(uri) = format!("{path}{query}").parse() {
+        *request.uri_mut() = uri;
+    }
+    path.starts_with("/api/spots/")
 }

@@ -1,5 +1,6 @@
 //! A WebSocket of whole messages, for what speaks JSON and for the echo.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -29,6 +30,12 @@ pub(crate) struct Socket {
     assembler: Assembler,
     input: BytesMut,
     output: BytesMut,
+    /// Frames that wait to be written one by one.
+    alone: VecDeque<BytesMut>,
+    /// How many bytes have come, by which silence is told.
+    pub(crate) received: u64,
+    /// What the peer said with its close frame.
+    pub(crate) farewell: String,
     /// Pings of ours that nobody answered.
     pub(crate) unanswered: u32,
 }
@@ -68,6 +75,9 @@ impl Socket {
             assembler: Assembler::default(),
             input: BytesMut::from(input),
             output: BytesMut::new(),
+            alone: VecDeque::new(),
+            received: 0,
+            farewell: String::new(),
             unanswered: 0,
         }
     }
@@ -87,10 +97,16 @@ impl Socket {
             if self.output.len() > OUTPUT_LENGTH_MAX + OUTPUT_EXCESS_MAX {
                 return Err(Ended::Lost);
             }
-            let Self { reader, writer, input, output, .. } = self;
+            let Self { reader, writer, input, output, alone, received, .. } = self;
+            if output.is_empty()
+                && let Some(frame) = alone.pop_front()
+            {
+                *output = frame;
+            }
             tokio::select! {
-                read = reader.read_buf(input) => if read? == 0 {
-                    return Err(Ended::Lost);
+                read = reader.read_buf(input) => match read? {
+                    0 => return Err(Ended::Lost),
+                    count => *received += count as u64,
                 },
                 written = writer.write_buf(output), if !output.is_empty() => {
                     written?;
@@ -125,7 +141,10 @@ impl Socket {
                 }
                 Event::Ping(payload) => encode_frame(Opcode::Pong, payload, output),
                 Event::Pong(_) => self.unanswered = 0,
-                Event::Close { code, .. } => return Err(Ended::Closed(code.unwrap_or(close_code::NORMAL))),
+                Event::Close { code, reason } => {
+                    self.farewell = reason.to_owned();
+                    return Err(Ended::Closed(code.unwrap_or(close_code::NORMAL)));
+                }
             }
             self.input.advance(consumed);
             if message.is_some() {
@@ -143,9 +162,17 @@ impl Socket {
         encode_frame(opcode, payload, &mut self.output);
     }
 
-    pub(crate) fn ping(&mut self) {
+    /// Queues a text that leaves with a write of its own, so that it is one TCP segment where it fits
+    /// one. The caller bounds how many wait.
+    pub(crate) fn send_alone(&mut self, text: &str) {
+        let mut frame = BytesMut::new();
+        encode_frame(Opcode::Text, text.as_bytes(), &mut frame);
+        self.alone.push_back(frame);
+    }
+
+    pub(crate) fn ping(&mut self, payload: &[u8]) {
         self.unanswered += 1;
-        encode_frame(Opcode::Ping, b"", &mut self.output);
+        encode_frame(Opcode::Ping, payload, &mut self.output);
     }
 
     /// Writes what is owed and a close frame, and waits a little for the peer's (W-15).

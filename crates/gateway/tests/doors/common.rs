@@ -1,10 +1,12 @@
 //! A gateway on free ports with a hub in memory, and a raw client.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::extract::Request;
 use roost_gateway::{Gateway, Protocol, Settings, Tls};
 use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::principal::Role;
@@ -21,6 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tower_service::Service;
 
 /// No test waits longer for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -122,8 +125,10 @@ impl World {
         let clock = Arc::new(RunningClock::default());
         let ports = Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::new(Counting::default()) };
         let hub = Hub::open(store, ports, hub).unwrap();
-        let router = roost_gateway::adapters::http::router(Arc::clone(&hub), &settings);
-        let mut gateway = Gateway::new(Arc::clone(&hub), settings, router);
+        let adapter = roost_gateway::adapters::http::router(Arc::clone(&hub), &settings);
+        let later = Arc::new(OnceLock::new());
+        let mut gateway = Gateway::new(Arc::clone(&hub), settings, passing_on(&later));
+        drop(later.set(adapter.merge(gateway.dialects())));
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let protocols =
             if tls.is_some() { [Protocol::Mqtts, Protocol::Https] } else { [Protocol::Mqtt, Protocol::Http] };
@@ -204,6 +209,15 @@ impl World {
             .unwrap()
             .unwrap();
     }
+}
+
+/// As in the server: the routes of dialects are known only when the gateway is.
+fn passing_on(later: &Arc<OnceLock<Router>>) -> Router {
+    let later = Arc::clone(later);
+    Router::new().fallback(move |request: Request| {
+        let mut router = later.get().cloned().unwrap_or_default();
+        async move { router.call(request).await }
+    })
 }
 
 pub(crate) fn connect(version: Version) -> Connect<'static> {

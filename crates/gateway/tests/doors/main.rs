@@ -10,5 +10,7 @@ mod live;
 mod login;
 mod mqtt;
 mod mqtt_bad_input;
+mod olimex;
+mod spot;
 mod tls;
 mod websocket;

@@ -69,7 +69,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("tls.key", Kind::Path, "", "PEM file of its private key"),
     setting("tls.client_ca", Kind::Path, "", "PEM file of the authority whose client certificates devices may show"),
     setting("dial.allow", Kind::Text, "", "Address ranges that tenants may have dialled (nothing dials in this version yet)"),
-    setting("spot.tenant", Kind::Text, "default", "The tenant whose inbox unknown Spot units go to (not in this version yet)"),
+    setting("spot.tenant", Kind::Text, "default", "The tenant in whose inbox Spot readers wait that nobody registered"),
     setting("log.level", Kind::LogLevel, "info", "What is logged: error, warn, info, debug or trace, also per module"),
     setting("log.format", Kind::Choice(&["text", "json"]), "text", "How log lines look on standard error"),
     count("limits.connections", BILLION, "1000000", "Connections at once, of all protocols; fewer where ulimit -n allows fewer"),

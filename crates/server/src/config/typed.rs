@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use roost_gateway::Network;
 use roost_hub::SessionFull;
+use roost_hub::id::TenantId;
 use roost_hub::registry::Secret;
 
 use super::given::{ConfigError, Given};
@@ -62,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     pub(crate) admin_token: Option<Secret>,
     pub(crate) retention: String,
+    /// In whose inbox a Spot waits that nobody registered.
+    pub(crate) spot_tenant: TenantId,
     /// `None` for one per processor.
     pub(crate) threads: Option<usize>,
     pub(crate) sys_interval: Duration,
@@ -99,6 +102,9 @@ impl Config {
         }
         let tls = tls(given)?;
         let doors = doors(given, tls.as_ref())?;
+        let spot_tenant = TenantId::parse(given.text("spot.tenant")).map_err(|_no_id| {
+            given.refuse("spot.tenant", "no id of a tenant; write default, or another tenant's id")
+        })?;
         let admin_token = Some(given.text("admin_token")).filter(|text| !text.is_empty());
         Ok(Self {
             data,
@@ -106,6 +112,7 @@ impl Config {
             tls,
             admin_token: admin_token.map(|text| Secret::new(text.to_owned())),
             retention: given.text("retention").to_owned(),
+            spot_tenant,
             threads: Some(number(given, "threads")).filter(|threads| *threads > 0),
             sys_interval: duration(given, "sys_interval").max(Duration::from_secs(1)),
             log_level: given.text("log.level").to_owned(),
@@ -172,7 +179,7 @@ fn ignored(given: &Given) -> Vec<String> {
     let closed = doors.map(|name| {
         format!("{name} = {}: no CoAP in this version yet; the door stays closed", given.text(name))
     });
-    let others = ["dial.allow", "spot.tenant"].into_iter().filter(|name| given.is_set(name));
+    let others = ["dial.allow"].into_iter().filter(|name| given.is_set(name));
     closed.chain(others.map(|name| format!("{name}: has no effect in this version yet"))).collect()
 }
 
@@ -274,6 +281,10 @@ mod tests {
             (
                 &[("limits.login_timeout", "0s")],
                 "--limits.login_timeout = \"0s\": nobody could log in; write 10s",
+            ),
+            (
+                &[("spot.tenant", "no tenant")],
+                "--spot.tenant = \"no tenant\": no id of a tenant; write default",
             ),
             (&[("data", "/dev/null")], "--data = \"/dev/null\": not a directory; name another path"),
         ] {

@@ -73,7 +73,9 @@ pub(super) fn open(
     let named = doors.iter().map(|(name, address)| ((*name).to_owned(), address.to_string())).collect();
     // Nobody is let in before the gateway runs, so this comes in time.
     let adapter = roost_gateway::adapters::http::router(Arc::clone(hub), &settings);
-    drop(later.set(roost_api::router_over(state(named), adapter)));
+    // The families of others have answers of their own, which ours must not change.
+    let router = gateway.dialects().fallback_service(roost_api::router_over(state(named), adapter));
+    drop(later.set(router));
     Ok((gateway, OpenDoors(doors)))
 }
 
@@ -108,6 +110,7 @@ fn settings(config: &Config) -> Settings {
         trusted: config.limits.trusted.clone(),
         login_timeout: config.limits.login_timeout,
         body_length_max: config.limits.body_bytes,
+        spot_tenant: config.spot_tenant.clone(),
         ..Settings::default()
     };
     settings.mqtt.receive_maximum = config.limits.receive_maximum;

@@ -67,6 +67,9 @@ async def run(run):
         stays = await exhausted(run, load, big)
         over.set()
         await asyncio.gather(*crowd)
+        # The load pauses, so that what is used is used by the guests.
+        await big.settle()
+        await load.settle()
         idle = await idle_processor(server.process)
         run.expect(idle < 0.5, f"{idle:.0%} of a processor goes to guests who say nothing")
         for writer in writers:
@@ -74,8 +77,6 @@ async def run(run):
         back = Client("back", V5)
         is_back = await comes_back(back, load.door)
         run.expect(is_back, "nobody can connect although descriptors are free again")
-        await big.settle()
-        await load.settle()
         line = run.take(load.verdict())
         run.expect(server.process.poll() is None, "the server ended")
         run.faults += big.complaints

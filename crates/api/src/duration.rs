@@ -3,24 +3,9 @@
 use std::time::Duration;
 
 use roost_hub::time::Timestamp;
+pub(crate) use roost_wire::telemetry::parse_duration as parse;
 
 use crate::problem::Problem;
-
-/// Reads `30s`, `10m`, `2h`, `7d`, `250ms` or whole seconds.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
-    let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
-    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "" | "s" => seconds(1),
-        "m" => seconds(60),
-        "h" => seconds(3_600),
-        "d" => seconds(86_400),
-        _ => None,
-    }
-}
 
 /// Reads a duration of the named parameter or member.
 pub(crate) fn read(name: &str, text: &str) -> Result<Duration, Problem> {

@@ -26,6 +26,7 @@ mod page;
 mod params;
 mod problem;
 mod profiles;
+mod replay;
 mod route;
 mod server;
 mod session;

@@ -8,12 +8,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header;
+use http::header::{self, HeaderMap};
 use roost_hub::access::{self, Action};
 use roost_hub::id::DeviceId;
 use roost_hub::live::{LiveEvent, LiveKind, LiveName, LiveNext, LiveReceiver};
 use roost_hub::message::Message;
 use roost_hub::principal::Principal;
+use roost_hub::storage::Position;
 use serde_json::{Map, Value, json};
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -21,6 +22,7 @@ use crate::auth::Caller;
 use crate::commands::Shown;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::replay::{self, Replay, Step};
 use crate::route::{Route, get};
 use crate::state::Shared;
 use crate::waiting::Place;
@@ -39,6 +41,9 @@ pub(crate) fn routes() -> Vec<Route> {
             .about("live", "Everything as it happens, as server-sent events named by their kind")
             .query("devices", "string", "Only these devices, divided by commas")
             .query("kinds", "string", "Only these of telemetry, presence, command, twin, event and log")
+            .query("since", "string", "First what was recorded since: 30s, 10m, 2h, 7d ago, or a time")
+            .query("after", "integer", "First what was recorded behind this position: the id of an event")
+            .header("last-event-id", "As `after`; browsers send it when they come back")
             .answers(200, "text/event-stream"),
     ]
 }
@@ -57,12 +62,22 @@ struct Feed {
     quiet_checks: u32,
     /// Begins with a comment, so that the client sees the feed open at once.
     is_open: bool,
+    /// Set while it gives what was recorded.
+    replay: Option<Replay>,
+    /// What is recorded up to here was given.
+    given: Position,
     _place: Place,
 }
 
-async fn follow(State(api): State<Shared>, caller: Caller, mut params: Params) -> Result<Response, Problem> {
+async fn follow(
+    State(api): State<Shared>,
+    caller: Caller,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Response, Problem> {
     let named = params.take("devices")?;
     let kinds = params.take("kinds")?;
+    let start = replay::start(&mut params, &headers, api.hub.now())?;
     params.finish()?;
     let devices = match (named, caller.principal.device()) {
         (Some(names), _) => Some(read_devices(&api, &caller, &names)?),
@@ -82,6 +97,8 @@ async fn follow(State(api): State<Shared>, caller: Caller, mut params: Params) -
         checks: checks(),
         quiet_checks: 0,
         is_open: false,
+        replay: start.map(Replay::new),
+        given: Position(0),
         _place: place,
         api,
     };
@@ -127,6 +144,11 @@ impl Feed {
             self.is_open = true;
             return Some(Bytes::from_static(b": open\n\n"));
         }
+        while let Some(replay) = self.replay.take() {
+            if let Some(piece) = self.next_of_replay(replay).await {
+                return if self.holds() { Some(piece) } else { None };
+            }
+        }
         loop {
             let woken = tokio::select! {
                 next = self.receiver.next() => Some(next?),
@@ -134,6 +156,9 @@ impl Feed {
             };
             let piece = match woken {
                 Some(LiveNext::Missed(count)) => Some(written("missed", &json!({ "count": count }))),
+                Some(LiveNext::Event(event)) if event.position().is_some_and(|one| one <= self.given) => {
+                    continue;
+                }
                 Some(LiveNext::Event(event)) => match self.piece(&event) {
                     Some(piece) => Some(piece),
                     None => continue,
@@ -153,6 +178,48 @@ impl Feed {
         }
     }
 
+    /// The next piece of what was recorded, or of other kinds of events meanwhile; `None` when the
+    /// replay came a step further or to its end.
+    async fn next_of_replay(&mut self, mut replay: Replay) -> Option<Bytes> {
+        let piece = loop {
+            if let Some(piece) = replay.next_ready() {
+                break Some(piece);
+            }
+            // What is recorded comes from the log until the line is drawn.
+            let Some(next) = replay.until.is_none().then(|| self.receiver.next_now()).flatten() else {
+                break None;
+            };
+            match next {
+                LiveNext::Missed(count) => break Some(written("missed", &json!({ "count": count }))),
+                LiveNext::Event(event) if event.position().is_some() => {}
+                LiveNext::Event(event) => {
+                    if let Some(piece) = self.piece(&event) {
+                        break Some(piece);
+                    }
+                }
+            }
+        };
+        if piece.is_some() {
+            self.replay = Some(replay);
+            return piece;
+        }
+        match replay.step(&self.api, &self.principal.tenant).await {
+            Step::Read(messages) => {
+                let events =
+                    messages.iter().filter_map(|one| LiveEvent::of_recorded(&self.principal.tenant, one));
+                let pieces: Vec<Bytes> = events.filter_map(|event| self.piece(&event)).collect();
+                replay.add(pieces);
+                self.replay = Some(replay);
+            }
+            Step::Ended(given) => self.given = given,
+            Step::Failed => {
+                let detail = "the log cannot be read; follow again without since";
+                return Some(written("error", &json!({ "detail": detail })));
+            }
+        }
+        None
+    }
+
     /// Whether the credential that opened the feed still holds.
     fn holds(&self) -> bool {
         self.api.hub.principal_holds(&self.principal).unwrap_or(false)
@@ -163,7 +230,12 @@ impl Feed {
         let is_wanted = (self.kinds.is_empty() || self.kinds.contains(&name))
             && self.devices.as_ref().is_none_or(|devices| devices.contains(&event.device))
             && access::may(&self.principal, Action::ReadDevice(&event.device)).is_ok();
-        is_wanted.then(|| written(word(name), &data(event)))
+        is_wanted.then(|| match event.position() {
+            Some(Position(id)) => {
+                Bytes::from(format!("id: {id}\nevent: {}\ndata: {}\n\n", word(name), data(event)))
+            }
+            None => written(word(name), &data(event)),
+        })
     }
 }
 
@@ -178,7 +250,7 @@ fn word(name: LiveName) -> &'static str {
     }
 }
 
-fn written(name: &str, data: &Value) -> Bytes {
+pub(crate) fn written(name: &str, data: &Value) -> Bytes {
     // JSON has no line breaks of its own, so one `data` line is enough.
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }

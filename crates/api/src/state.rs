@@ -5,6 +5,7 @@ use std::sync::Arc;
 use roost_history::History;
 use roost_hub::Hub;
 use roost_hub::time::Timestamp;
+use tokio::sync::Semaphore;
 
 use crate::idempotency::Idempotency;
 use crate::waiting::Waiting;
@@ -35,6 +36,9 @@ pub struct ApiState {
     pub info: ServerInfo,
 }
 
+/// How many feeds from the past read the log at the same time.
+const LOG_READS_MAX: usize = 2;
+
 /// What the routes share.
 #[derive(Debug)]
 pub(crate) struct Api {
@@ -43,6 +47,8 @@ pub(crate) struct Api {
     pub(crate) info: ServerInfo,
     pub(crate) waiting: Waiting,
     pub(crate) idempotency: Idempotency,
+    /// Whoever reads much of the log takes turns, so that feeds from the past hold up nobody.
+    pub(crate) log_reads: Semaphore,
 }
 
 /// The state of the router.
@@ -57,6 +63,7 @@ impl From<ApiState> for Api {
             info: state.info,
             waiting: Waiting::default(),
             idempotency,
+            log_reads: Semaphore::new(LOG_READS_MAX),
         }
     }
 }

@@ -178,6 +178,7 @@ impl From<SubscribeError> for Problem {
                 "As many as there may be",
                 error.to_string(),
             ),
+            SubscribeError::SharedReplay => Self::invalid(error.to_string()),
             SubscribeError::Storage(error) => error.into(),
         }
     }

@@ -9,6 +9,7 @@ use crate::flight::FlightEntry;
 use crate::id::{DeviceId, TenantId};
 use crate::mailbox::Command;
 use crate::message::Message;
+use crate::storage::Position;
 use crate::time::Timestamp;
 
 /// How many events a feed may be behind before it loses the oldest, which it is told.
@@ -99,6 +100,32 @@ pub struct LiveEvent {
     pub kind: LiveKind,
 }
 
+impl LiveEvent {
+    /// The event that a recorded message was; `None` for messages that are none.
+    #[must_use]
+    pub fn of_recorded(tenant: &TenantId, message: &Arc<Message>) -> Option<Self> {
+        let (device, rest) = message.topic.device()?;
+        let kind = match &message.telemetry {
+            Some(_) => LiveKind::Telemetry(Arc::clone(message)),
+            None if rest.starts_with("events/") => LiveKind::Event(Arc::clone(message)),
+            None => return None,
+        };
+        let device = DeviceId::parse(device).ok()?;
+        Some(Self { tenant: tenant.clone(), device, at: message.time, kind })
+    }
+
+    /// Its place in the log, of what is recorded.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        match &self.kind {
+            LiveKind::Telemetry(message) | LiveKind::Event(message) => message.logged.get().copied(),
+            LiveKind::Presence { .. } | LiveKind::Command(_) | LiveKind::Twin { .. } | LiveKind::Log(_) => {
+                None
+            }
+        }
+    }
+}
+
 /// The feed; costs next to nothing while nobody follows it.
 #[derive(Debug)]
 pub struct LiveFeed {
@@ -150,6 +177,18 @@ pub enum LiveNext {
 }
 
 impl LiveReceiver {
+    /// The tenant's next event if it has happened already.
+    pub fn next_now(&mut self) -> Option<LiveNext> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(event) if event.tenant == self.tenant => return Some(LiveNext::Event(event)),
+                Ok(_other_tenant) => {}
+                Err(broadcast::error::TryRecvError::Lagged(count)) => return Some(LiveNext::Missed(count)),
+                Err(_nothing) => return None,
+            }
+        }
+    }
+
     /// The tenant's next event; `None` when the hub is gone. Cancel safe.
     pub async fn next(&mut self) -> Option<LiveNext> {
         loop {

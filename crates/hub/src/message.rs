@@ -1,11 +1,12 @@
 //! A message as it is inside, whatever protocol it came by.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use crate::id::DeviceId;
 use crate::reading::Reading;
+use crate::storage::Position;
 use crate::time::Timestamp;
 use crate::topic::Topic;
 
@@ -87,6 +88,8 @@ pub struct Message {
     pub properties: Option<Box<Properties>>,
     /// The readings in it, when the topic is a device's telemetry.
     pub telemetry: Option<Box<Telemetry>>,
+    /// Where it stands in the log, once it does. Everybody who is given the message sees it.
+    pub logged: OnceLock<Position>,
 }
 
 impl Message {
@@ -106,7 +109,14 @@ impl Message {
             time,
             properties: None,
             telemetry: None,
+            logged: OnceLock::new(),
         }
+    }
+
+    /// The same message, known to stand there in the log.
+    #[must_use]
+    pub fn logged_at(self, position: Position) -> Self {
+        Self { logged: OnceLock::from(position), ..self }
     }
 
     /// When it is worth nothing any more, if ever.

@@ -6,13 +6,14 @@
 pub(crate) mod codec;
 
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use crate::id::{DeviceId, TenantId};
 use crate::message::{Message, Properties, QoS, Telemetry};
 use crate::reading::{Quality, Reading, Value};
+use crate::storage::Position;
 use crate::time::Timestamp;
 use crate::topic::Topic;
 
@@ -70,6 +71,8 @@ pub enum Record {
         recipients: Vec<Recipient>,
         /// Set when it came with QoS 2 on a persistent session.
         exactly_once: Option<ExactlyOnceId>,
+        /// It was published before, and stands here once more for its recipients alone.
+        is_copy: bool,
     },
     /// What became of messages that a session was given.
     Delivered {
@@ -83,6 +86,22 @@ pub enum Record {
         /// Whose session and which packet id.
         id: ExactlyOnceId,
     },
+    /// Sessions are given messages that already stand in the log.
+    Given {
+        /// The messages, in order.
+        messages: Vec<Given>,
+    },
+}
+
+/// A message of the log that a session is given once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Where it stands.
+    pub position: Position,
+    /// Its payload and topic, in bytes.
+    pub length: u32,
+    /// Who gets it, and how.
+    pub recipient: Recipient,
 }
 
 /// Bytes that are no record.
@@ -93,10 +112,12 @@ pub struct InvalidRecord(pub &'static str);
 const MESSAGE: u8 = 1;
 const DELIVERED: u8 = 2;
 const RELEASED: u8 = 3;
+const GIVEN: u8 = 4;
 
 const HAS_PROPERTIES: u8 = 1 << 3;
 const HAS_TELEMETRY: u8 = 1 << 4;
 const HAS_EXACTLY_ONCE: u8 = 1 << 5;
+const IS_COPY: u8 = 1 << 6;
 const RETAIN: u8 = 1 << 2;
 
 /// Writes a message record behind what stands in `out`; the parts need not be owned.
@@ -138,16 +159,30 @@ pub fn encode_message(
     }
     writer.length(recipients.len());
     for recipient in recipients {
-        writer.number(recipient.session.0);
-        writer.number(recipient.sequence);
-        let mut flags = recipient.qos.number();
-        flags |= if recipient.retain { RETAIN } else { 0 };
-        flags |= if recipient.own_name { HAS_PROPERTIES } else { 0 };
-        writer.byte(flags);
-        writer.length(recipient.identifiers.len());
-        for identifier in &recipient.identifiers {
-            writer.number(u64::from(*identifier));
-        }
+        encode_recipient(recipient, &mut writer);
+    }
+}
+
+/// Writes a record of a message that was published before and stands in the log once more, for
+/// these recipients alone.
+pub(crate) fn encode_copy(tenant: &TenantId, message: &Message, recipients: &[Recipient], out: &mut Vec<u8>) {
+    let flags = out.len() + 1;
+    encode_message(tenant, message, recipients, None, out);
+    if let Some(flags) = out.get_mut(flags) {
+        *flags |= IS_COPY;
+    }
+}
+
+fn encode_recipient(recipient: &Recipient, writer: &mut Writer<'_>) {
+    writer.number(recipient.session.0);
+    writer.number(recipient.sequence);
+    let mut flags = recipient.qos.number();
+    flags |= if recipient.retain { RETAIN } else { 0 };
+    flags |= if recipient.own_name { HAS_PROPERTIES } else { 0 };
+    writer.byte(flags);
+    writer.length(recipient.identifiers.len());
+    for identifier in &recipient.identifiers {
+        writer.number(u64::from(*identifier));
     }
 }
 
@@ -155,7 +190,10 @@ impl Record {
     /// Writes the record behind what stands in `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Message { tenant, message, recipients, exactly_once } => {
+            Self::Message { tenant, message, recipients, is_copy: true, .. } => {
+                encode_copy(tenant, message, recipients, out);
+            }
+            Self::Message { tenant, message, recipients, exactly_once, is_copy: false } => {
                 encode_message(tenant, message, recipients, *exactly_once, out);
             }
             Self::Delivered { session, outcomes } => {
@@ -173,6 +211,16 @@ impl Record {
                 writer.byte(RELEASED);
                 writer.number(id.session.0);
                 writer.number(u64::from(id.packet_id.get()));
+            }
+            Self::Given { messages } => {
+                let mut writer = Writer(out);
+                writer.byte(GIVEN);
+                writer.length(messages.len());
+                for Given { position, length, recipient } in messages {
+                    writer.number(position.0);
+                    writer.number(u64::from(*length));
+                    encode_recipient(recipient, &mut writer);
+                }
             }
         }
     }
@@ -201,6 +249,17 @@ impl Record {
                 Ok(Self::Delivered { session, outcomes })
             }
             RELEASED => Ok(Self::Released { id: decode_id(&mut reader)? }),
+            GIVEN => {
+                let count = reader.length("given")?;
+                let mut messages = Vec::with_capacity(count);
+                for _ in 0..count {
+                    let position = Position(reader.number("given position")?);
+                    let length = u32::try_from(reader.number("given length")?);
+                    let length = length.map_err(|_large| InvalidRecord("given length"))?;
+                    messages.push(Given { position, length, recipient: decode_recipient(&mut reader)? });
+                }
+                Ok(Self::Given { messages })
+            }
             _ => Err(InvalidRecord("kind")),
         }
     }
@@ -247,34 +306,39 @@ fn decode_message(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Record, Inva
     let exactly_once = if flags & HAS_EXACTLY_ONCE == 0 { None } else { Some(decode_id(reader)?) };
     let qos = QoS::from_number(flags & 3).ok_or(InvalidRecord("qos"))?;
     let retain = flags & RETAIN != 0;
-    let message = Message { topic, payload, qos, retain, time, properties, telemetry };
+    let logged = OnceLock::new();
+    let message = Message { topic, payload, qos, retain, time, properties, telemetry, logged };
     let recipients = decode_recipients(reader)?;
-    Ok(Record::Message { tenant, message, recipients, exactly_once })
+    Ok(Record::Message { tenant, message, recipients, exactly_once, is_copy: flags & IS_COPY != 0 })
 }
 
 fn decode_recipients(reader: &mut Reader<'_>) -> Result<Vec<Recipient>, InvalidRecord> {
     let count = reader.length("recipients")?;
     let mut recipients = Vec::with_capacity(count);
     for _ in 0..count {
-        let session = SessionNumber(reader.number("recipient")?);
-        let sequence = reader.number("recipient sequence")?;
-        let flags = reader.byte("recipient flags")?;
-        let identifiers = (0..reader.length("identifiers")?)
-            .map(|_| {
-                let number = reader.number("identifier")?;
-                u32::try_from(number).map_err(|_large| InvalidRecord("identifier"))
-            })
-            .collect::<Result<_, _>>()?;
-        recipients.push(Recipient {
-            session,
-            sequence,
-            qos: QoS::from_number(flags & 3).ok_or(InvalidRecord("recipient qos"))?,
-            retain: flags & RETAIN != 0,
-            own_name: flags & HAS_PROPERTIES != 0,
-            identifiers,
-        });
+        recipients.push(decode_recipient(reader)?);
     }
     Ok(recipients)
+}
+
+fn decode_recipient(reader: &mut Reader<'_>) -> Result<Recipient, InvalidRecord> {
+    let session = SessionNumber(reader.number("recipient")?);
+    let sequence = reader.number("recipient sequence")?;
+    let flags = reader.byte("recipient flags")?;
+    let identifiers = (0..reader.length("identifiers")?)
+        .map(|_| {
+            let number = reader.number("identifier")?;
+            u32::try_from(number).map_err(|_large| InvalidRecord("identifier"))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Recipient {
+        session,
+        sequence,
+        qos: QoS::from_number(flags & 3).ok_or(InvalidRecord("recipient qos"))?,
+        retain: flags & RETAIN != 0,
+        own_name: flags & HAS_PROPERTIES != 0,
+        identifiers,
+    })
 }
 
 fn encode_properties(properties: &Properties, writer: &mut Writer<'_>) {

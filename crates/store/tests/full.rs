@@ -107,6 +107,54 @@ fn trimming_makes_room() {
 }
 
 #[test]
+fn what_is_kept_for_people_only_gives_way_to_what_comes_in() {
+    let disk = SimDisk::new();
+    let embedded = open(&disk);
+    disk.set_capacity(Some(disk.allocated() + 200_000));
+    let count = fill(&embedded);
+    // The tables' file must have caught up before the log may go; closing does that.
+    drop(embedded);
+    let embedded = open(&disk);
+    let store = embedded.store();
+    disk.set_capacity(Some(disk.allocated() + 50_000));
+    store.log.keep(Position(0));
+    store.log.trim(store.log.end());
+    for _ in 0..count {
+        append_when_there_is_room(&store);
+    }
+    // Only as much went as was needed.
+    let left = read_all(&store, Position(0)).unwrap().len() as u64;
+    assert!((count / 2..count + 100).contains(&left), "{left} of {count}");
+    assert_eq!(store.log.end().0 + 1 - store.log.first().0, left);
+}
+
+#[test]
+fn what_is_kept_stays_until_that_is_taken_back() {
+    let disk = SimDisk::new();
+    let embedded = open(&disk);
+    for _ in 0..200 {
+        append_when_there_is_room(&embedded.store());
+    }
+    drop(embedded);
+    let embedded = open(&disk);
+    let store = embedded.store();
+    let end = store.log.end();
+    let some = store.log.last_bytes(3 * 16 * 1024);
+    assert!(some > Position(1) && some < store.log.last_bytes(0), "{some:?}");
+    assert_eq!(store.log.last_bytes(1 << 40), Position(0));
+    store.log.keep(some);
+    store.log.trim(end);
+    while store.log.first() < some {
+        std::thread::yield_now();
+    }
+    assert_eq!(store.log.first(), some);
+    store.log.keep(Position(u64::MAX));
+    while store.log.first() < store.log.last_bytes(0) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_record_that_fits_no_segment_is_too_large() {
     let disk = SimDisk::new();
     let store = open(&disk).store();

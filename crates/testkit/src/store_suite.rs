@@ -26,6 +26,7 @@ pub const PROPERTIES: &[(&str, Property)] = &[
     ("a read gives at least one record and no more than asked for", a_read_is_bounded),
     ("a record can be read by its position before it is durable", a_record_is_read_by_position),
     ("trimmed records are passed over", trimmed_records_are_passed_over),
+    ("the first position is that of the oldest record that can be read", the_first_is_known),
     ("a put happens only when the entry is as expected", a_put_compares),
     ("a scan gives pages in key order", a_scan_gives_pages),
     ("a saved view is there with its position", a_view_is_saved),
@@ -115,6 +116,20 @@ fn a_record_is_read_by_position(make: MakeStore<'_>) {
         assert_eq!(ok(store.log.read(*position)).as_deref(), Some(&expected[..]));
     }
     assert_eq!(ok(store.log.read(Position(change.position.0 + 1))), None);
+}
+
+fn the_first_is_known(make: MakeStore<'_>) {
+    let store = make();
+    assert!(store.log.first() <= Position(store.log.end().0 + 1));
+    let end = ok(store.log.append(&[&[1; 100], &[2; 100], &[3; 100]]));
+    ok(wait_durable(&store, end));
+    let first = store.log.first();
+    assert!(first <= Position(end.0 - 2), "{first:?}");
+    store.log.keep(Position(0));
+    store.log.trim(end);
+    let oldest = ok(store.log.read_after(Position(0), 1)).records;
+    assert!(oldest.iter().all(|(position, _)| *position >= store.log.first()), "{oldest:?}");
+    assert!(store.log.last_bytes(u64::MAX) <= first);
 }
 
 fn trimmed_records_are_passed_over(make: MakeStore<'_>) {

@@ -152,6 +152,19 @@ impl World {
         assert!(at_once(self.hub.run_deferred()).is_pending(), "it runs as long as the hub does");
     }
 
+    /// Reads the log for those who subscribed from the past on; gives for how many it did.
+    pub fn replay(&self) -> usize {
+        let wanted: Vec<_> = std::iter::from_fn(|| match at_once(self.hub.next_replay()) {
+            Poll::Ready(wanted) => Some(wanted),
+            Poll::Pending => None,
+        })
+        .collect();
+        for one in &wanted {
+            block_on(self.hub.finish_replay(self.hub.read_replay(one).unwrap())).unwrap();
+        }
+        wanted.len()
+    }
+
     /// An application with the owner's token of the tenant, which is made when it is not there.
     pub fn principal_of_tenant(&self, tenant: &str) -> Arc<Principal> {
         let secret = if tenant == "default" {

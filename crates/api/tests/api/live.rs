@@ -20,6 +20,7 @@ async fn follow(world: &World, token: &str, query: &str) -> BodyDataStream {
 async fn next(stream: &mut BodyDataStream) -> (String, Value) {
     let piece = stream.next().await.unwrap().unwrap();
     let text = std::str::from_utf8(&piece).unwrap();
+    let text = text.strip_prefix("id: ").map_or(text, |text| text.split_once('\n').unwrap().1);
     let (event, data) = text.trim_end().split_once("\ndata: ").unwrap();
     (event.strip_prefix("event: ").unwrap().to_owned(), serde_json::from_str(data).unwrap())
 }
@@ -142,4 +143,78 @@ async fn h_25_one_caller_has_64_feeds_at_most() {
     drop(follow(&world, ADMIN, "").await);
     feeds.pop();
     drop(follow(&world, &viewer, "").await);
+}
+
+/// Everything that comes at once, as `id` and the value of `n`.
+async fn ids_and_numbers(stream: &mut BodyDataStream, count: usize) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        let piece = stream.next().await.unwrap().unwrap();
+        let text = std::str::from_utf8(&piece).unwrap();
+        let (id, rest) = text.strip_prefix("id: ").unwrap().split_once('\n').unwrap();
+        let data = rest.trim_end().split_once("\ndata: ").unwrap().1;
+        let data: Value = serde_json::from_str(data).unwrap();
+        found.push((id.parse().unwrap(), data["values"]["n"].as_u64().unwrap()));
+    }
+    found
+}
+
+async fn measure(world: &World, numbers: std::ops::Range<i64>) {
+    for number in numbers {
+        world.measure("a", ("n", NOW), Reading::Integer(number)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_feed_begins_in_the_past_and_goes_on_live() {
+    let world = World::new().await;
+    world.device("a").await;
+    measure(&world, 0..300).await;
+    let mut feed = follow(&world, ADMIN, "?since=1h&kinds=telemetry").await;
+    measure(&world, 300..310).await;
+    let mut found = ids_and_numbers(&mut feed, 310).await;
+    measure(&world, 310..320).await;
+    found.extend(ids_and_numbers(&mut feed, 10).await);
+    assert_eq!(found.iter().map(|(_, number)| *number).collect::<Vec<_>>(), (0..320).collect::<Vec<_>>());
+    assert!(found.is_sorted_by(|one, other| one.0 < other.0));
+    // Who comes back goes on where it was.
+    let (id, _) = found[99];
+    let mut again = follow(&world, ADMIN, &format!("?after={id}&kinds=telemetry")).await;
+    assert_eq!(ids_and_numbers(&mut again, 220).await, found[100..]);
+    let mut request = request(ADMIN, "GET /api/v1/live?since=1h", Value::Null);
+    request.headers_mut().insert("last-event-id", id.into());
+    let mut again = world.open(request).await.into_body().into_data_stream();
+    assert_eq!(again.next().await.unwrap().unwrap(), ": open\n\n");
+    assert_eq!(ids_and_numbers(&mut again, 220).await, found[100..]);
+}
+
+#[tokio::test]
+async fn h_19_a_feed_from_the_past_gives_nothing_of_others() {
+    let world = World::new().await;
+    let other = world.tenant("acme").await;
+    world.device("a").await;
+    let device = world.device("b").await;
+    measure(&world, 0..3).await;
+    world.measure("b", ("n", NOW), Reading::Integer(7)).await;
+    let mut feed = follow(&world, &device, "?since=1h&kinds=telemetry").await;
+    assert_eq!(ids_and_numbers(&mut feed, 1).await[0].1, 7);
+    let mut theirs = follow(&world, &other, "?since=1h&kinds=telemetry,twin").await;
+    world.ask(&other, "POST /api/v1/devices", json!({ "id": "theirs" })).await.expect(201);
+    let desired = json!({ "desired": { "x": 1 } });
+    world.ask(&other, "PATCH /api/v1/devices/theirs/twin", desired).await.expect(200);
+    assert_eq!(next(&mut theirs).await.1["device"], "theirs");
+    for query in ["since=yesterday", "since=-1h", "after=x"] {
+        world.get(&format!("/api/v1/live?{query}")).await.expect(422);
+    }
+}
+
+#[tokio::test]
+async fn a_feed_is_told_that_the_log_does_not_go_back_so_far() {
+    let world = World::new().await;
+    world.device("a").await;
+    measure(&world, 0..10).await;
+    world.store.log.trim(world.store.log.end());
+    let mut feed = follow(&world, ADMIN, "?since=1h&kinds=telemetry").await;
+    assert_eq!(next(&mut feed).await.0, "trimmed");
+    assert_eq!(ids_and_numbers(&mut feed, 1).await[0].1, 9);
 }

@@ -1,6 +1,7 @@
 //! JSON over WebSocket: `{"subscribe":FILTER}`, `{"unsubscribe":FILTER}`, `{"publish":{…}}`, each
-//! with an `"id"` if an `{"ack":ID}` is wanted; back come `{"topic","payload","ts"}` and
-//! `{"error":{…},"id"}`.
+//! with an `"id"` if an `{"ack":ID}` is wanted; back come `{"topic","payload","ts"}`, with the
+//! `"position"` of what is recorded, and `{"error":{…},"id"}`. A subscription may begin in the past,
+//! with `"since"` a time or `"after"` a position.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -8,14 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roost_hub::broker::{
-    CloseReason, ConnectOptions, Delivery, Leave, Outgoing, Received as PubRec, RetainHandling, Session,
-    Start, SubscribeRequest, SubscriptionFlags, SubscriptionOptions,
+    CloseReason, ConnectOptions, Delivery, Leave, Outgoing, Received as PubRec, ReplayStart, RetainHandling,
+    Session, Start, SubscribeRequest, SubscriptionFlags, SubscriptionOptions,
 };
 use roost_hub::limit::Limit;
 use roost_hub::message::{Message, QoS};
 use roost_hub::principal::Principal;
 use roost_hub::storage::{Position, StorageError};
+use roost_hub::time::Timestamp;
 use roost_hub::topic::Subscribed;
+use roost_wire::telemetry::parse_since;
 use roost_wire::websocket::{Kind, close_code};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -47,11 +50,44 @@ struct Frame {
     #[serde(default)]
     subscribe: Option<String>,
     #[serde(default)]
+    since: Option<Since>,
+    #[serde(default)]
+    after: Option<u64>,
+    #[serde(default)]
     unsubscribe: Option<String>,
     #[serde(default)]
     publish: Option<SaidPublish>,
     #[serde(default)]
     token: Option<String>,
+}
+
+/// How long ago, or when.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Since {
+    Number(u64),
+    Text(String),
+}
+
+impl Frame {
+    /// Where a subscription begins, when that is in the past.
+    fn start(&self, now: Timestamp) -> Result<Option<ReplayStart>, Problem> {
+        let text = match (&self.since, self.after) {
+            _ if self.subscribe.is_none() && (self.since.is_some() || self.after.is_some()) => {
+                return Err(Problem::unreadable("`since` and `after` go with `subscribe`."));
+            }
+            (None, after) => return Ok(after.map(|after| ReplayStart::After(Position(after)))),
+            (Some(_), Some(_)) => {
+                return Err(Problem::unreadable("Say either `since` or `after`, not both."));
+            }
+            (Some(Since::Number(number)), None) => number.to_string(),
+            (Some(Since::Text(text)), None) => text.clone(),
+        };
+        let since = parse_since(&text, now.0).ok_or_else(|| {
+            Problem::invalid("`since`: write how long ago, as 30s, 10m, 2h or 7d, or a time.")
+        })?;
+        Ok(Some(ReplayStart::Since(Timestamp(since))))
+    }
 }
 
 /// One client.
@@ -201,8 +237,9 @@ impl Live {
         if asked.into_iter().filter(|asked| *asked).count() != 1 {
             return Err(Problem::unreadable("A frame has one of subscribe, unsubscribe and publish."));
         }
+        let start = frame.start(self.server.hub.now())?;
         if let Some(filter) = &frame.subscribe {
-            return self.subscribe(filter);
+            return self.subscribe(filter, start);
         }
         if let Some(filter) = &frame.unsubscribe {
             let (subscribed, _) = self.subscribed(filter)?;
@@ -229,12 +266,20 @@ impl Live {
         Ok((subscribed, matches!(full, std::borrow::Cow::Owned(_))))
     }
 
-    fn subscribe(&mut self, filter: &str) -> Result<Position, Problem> {
+    fn subscribe(&mut self, filter: &str, start: Option<ReplayStart>) -> Result<Position, Problem> {
         let (subscribed, is_own_name) = self.subscribed(filter)?;
         let flags = SubscriptionFlags::default().with(SubscriptionFlags::OWN_NAME, is_own_name.into());
         let options = SubscriptionOptions { qos: QoS::AtMostOnce, flags, identifier: 0 };
-        let request = SubscribeRequest { subscribed, options, retain_handling: RetainHandling::Send };
-        let subscribing = self.session.subscribe(&[request]);
+        // Who goes on where it was has seen what is retained.
+        let retain_handling = match start {
+            Some(ReplayStart::After(_)) => RetainHandling::DoNotSend,
+            Some(ReplayStart::Since(_)) | None => RetainHandling::Send,
+        };
+        let requests = [SubscribeRequest { subscribed, options, retain_handling }];
+        let subscribing = match start {
+            Some(start) => self.session.subscribe_from(&requests, start),
+            None => self.session.subscribe(&requests),
+        };
         for granted in subscribing.granted {
             granted?;
         }
@@ -264,8 +309,11 @@ impl Live {
         let topic = message.topic.as_str();
         let own_name = if delivery.own_name { self.session.principal().own_name(topic) } else { None };
         let topic = json!(own_name.as_deref().unwrap_or(topic));
-        let text =
-            format!("{{\"topic\":{topic},\"payload\":{},\"ts\":{}}}", payload(message), message.time.0);
+        // A retained message is an old one: who goes on behind it would get all since then.
+        let position = message.logged.get().filter(|_| !delivery.retain);
+        let position = position.map(|position| format!(",\"position\":{}", position.0)).unwrap_or_default();
+        let (payload, ts) = (payload(message), message.time.0);
+        let text = format!("{{\"topic\":{topic},\"payload\":{payload},\"ts\":{ts}{position}}}");
         self.socket.send(Kind::Text, text.as_bytes());
     }
 

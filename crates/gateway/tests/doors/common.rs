@@ -141,6 +141,14 @@ impl World {
         running.spawn(gateway.run(stopping));
         let deferred = Arc::clone(&hub);
         running.spawn(async move { deferred.run_deferred().await });
+        let replayed = Arc::clone(&hub);
+        running.spawn(async move {
+            loop {
+                let wanted = replayed.next_replay().await;
+                let read = replayed.read_replay(&wanted).unwrap();
+                replayed.finish_replay(read).await.unwrap();
+            }
+        });
         Self { hub, mqtt, http, clock, stop, running }
     }
 

@@ -169,3 +169,50 @@ async fn w_22_a_server_that_stops_says_so() {
     drop(live);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn who_comes_back_goes_on_behind_the_last_position_it_has() {
+    let world = World::new().await;
+    let mut device = world.connected(Version::V5).await;
+    let mut live = Live::new(&world, &format!("?token={ADMIN}")).await;
+    live.say(json!({ "subscribe": "devices/+/telemetry", "id": 1 })).await;
+    assert_eq!(live.hear().await, json!({ "ack": 1 }));
+    device.publish(publish("me/telemetry", r#"{"n":1}"#, QoS::AtMostOnce, 0)).await;
+    let position = live.hear().await["position"].as_u64().unwrap();
+    drop(live);
+    for number in 2..5 {
+        let payload = format!(r#"{{"n":{number}}}"#);
+        device.publish(publish("me/telemetry", &payload, QoS::AtMostOnce, 0)).await;
+    }
+    device.ping().await;
+    let mut live = Live::new(&world, &format!("?token={ADMIN}")).await;
+    live.say(json!({ "subscribe": "devices/+/telemetry", "after": position, "id": 2 })).await;
+    assert_eq!(live.hear().await, json!({ "ack": 2 }));
+    for number in 2..5 {
+        let heard = live.hear().await;
+        assert_eq!(heard["payload"], json!({ "n": number }));
+        assert!(heard["position"].as_u64().unwrap() > position);
+    }
+    device.publish(publish("me/telemetry", r#"{"n":5}"#, QoS::AtMostOnce, 0)).await;
+    assert_eq!(live.hear().await["payload"], json!({ "n": 5 }));
+}
+
+#[tokio::test]
+async fn a_subscription_over_websocket_begins_in_the_past_or_says_why_not() {
+    let world = World::new().await;
+    let mut device = world.connected(Version::V5).await;
+    device.publish(publish("me/telemetry", r#"{"n":1}"#, QoS::AtMostOnce, 0)).await;
+    device.ping().await;
+    let mut live = Live::new(&world, &format!("?token={ADMIN}")).await;
+    for bad in [
+        json!({ "subscribe": "a", "since": "yesterday" }),
+        json!({ "subscribe": "a", "since": "1h", "after": 3 }),
+        json!({ "unsubscribe": "a", "since": "1h" }),
+        json!({ "subscribe": "$share/g/a", "since": "1h" }),
+    ] {
+        live.say(&bad).await;
+        assert!(live.hear().await["error"]["detail"].is_string(), "{bad}");
+    }
+    live.say(json!({ "subscribe": "devices/s1/telemetry", "since": 3_600 })).await;
+    assert_eq!(live.hear().await["payload"], json!({ "n": 1 }));
+}

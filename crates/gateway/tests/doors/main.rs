@@ -11,6 +11,7 @@ mod login;
 mod mqtt;
 mod mqtt_bad_input;
 mod olimex;
+mod replay;
 mod spot;
 mod tls;
 mod websocket;

@@ -10,7 +10,7 @@ use crate::record::{Recipient, Record};
 use crate::storage::{Position, StorageError};
 
 use super::TenantBroker;
-use super::publish::recipient;
+use super::publish::{Durable, recipient};
 use super::session::Shared;
 
 /// How many messages are copied at one checkpoint, so that it stays short.
@@ -52,7 +52,7 @@ impl Hub {
         let Some(bytes) = self.store.log.read(position)? else { return Ok(()) };
         let Ok(Record::Message { message, .. }) = Record::decode(&bytes) else { return Ok(()) };
         let copy = Message { retain: false, telemetry: None, ..message };
-        let copied = self.append_message(tenant, &copy, &waiting.recipients, None)?;
+        let copied = self.append_message(tenant, &copy, &waiting.recipients, Durable::Copy)?;
         for (recipient, shared) in waiting.recipients.iter().zip(&waiting.sessions) {
             shared.outbox().moved(recipient.sequence, copied);
         }

@@ -9,7 +9,9 @@ mod inspect;
 pub mod outbox;
 pub mod publish;
 mod read_back;
+mod recorded;
 pub(crate) mod recover;
+mod replay;
 mod retained;
 pub mod session;
 mod share;
@@ -33,6 +35,8 @@ pub use connect::{ConnectError, ConnectOptions, Connected, Start};
 pub use inspect::{QueuedMessage, QueuedState, RetainedMessage, SessionQuery, SessionState};
 pub use outbox::{CloseReason, Delivery, Identifiers, Outgoing};
 pub use publish::{PublishError, Published};
+pub use recorded::{Recorded, ReplayPlace, ReplayStart};
+pub use replay::{ReadReplay, WantedReplay};
 pub use session::{Acknowledged, Leave, Owner, Received, Released, Session};
 pub use subscribe::{RetainHandling, SubscribeError, SubscribeRequest, Subscribing, Unsubscribing};
 pub use tree::{Condition, SubscriptionFlags, SubscriptionOptions};
@@ -40,6 +44,7 @@ pub use will::Will;
 
 use admit::{Takeovers, TenantConnections};
 use publish::Deferred;
+use replay::ReplayLine;
 use retained::Retained;
 use session::Shared;
 use tree::SubscriptionTree;
@@ -57,6 +62,8 @@ pub(crate) struct TenantBroker {
     sessions: Mutex<BTreeMap<Arc<str>, Arc<Shared>>>,
     retained: Mutex<Retained>,
     connections: TenantConnections,
+    /// Rises when a subscription from the past begins, and again when publishers see it.
+    replays_begun: AtomicU64,
 }
 
 impl TenantBroker {
@@ -67,7 +74,14 @@ impl TenantBroker {
             sessions: Mutex::default(),
             retained: Mutex::default(),
             connections: TenantConnections::default(),
+            replays_begun: AtomicU64::new(0),
         }
+    }
+
+    /// Read before the tree and after the log: the same means that the tree showed all who are to
+    /// be given what was not in the log before.
+    fn replays_begun(&self) -> u64 {
+        self.replays_begun.load(std::sync::atomic::Ordering::Acquire)
     }
 
     fn tree(&self) -> MutexGuard<'_, SubscriptionTree> {
@@ -110,6 +124,7 @@ pub(crate) struct Broker {
     /// Persistent sessions that ended since the last checkpoint.
     ended: Mutex<Vec<SessionNumber>>,
     numbers: Mutex<SessionNumbers>,
+    replays: ReplayLine,
 }
 
 /// Session numbers are reserved in blocks, so that a restart never gives one twice.

@@ -3,6 +3,8 @@
 //! Packet ids follow from a sequence number that rises by one for each QoS 1 or 2 message, so
 //! that they are the same again when the queue is rebuilt from the log after a crash.
 
+mod replaying;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -11,6 +13,9 @@ use std::task::Waker;
 use crate::id::CommandId;
 use crate::message::{Message, QoS};
 use crate::storage::Position;
+
+use replaying::{Diverted, Replays};
+pub(crate) use replaying::{REPLAYS_MAX, Replay, ReplayProgress};
 
 /// How many payload bytes of QoS 0 may wait for one reader; what is more is dropped and counted.
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
@@ -206,11 +211,37 @@ struct Traffic {
     /// Incoming QoS 2 packet ids that are not released yet.
     incoming: BTreeSet<NonZeroU16>,
     resident: usize,
+    /// Subscriptions that begin in the past, once there were any.
+    replays: Option<Box<Replays>>,
 }
 
 impl Traffic {
     fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.in_flight.is_empty() && self.incoming.is_empty()
+        self.queue.is_empty()
+            && self.in_flight.is_empty()
+            && self.incoming.is_empty()
+            && self.replays.is_none()
+    }
+
+    fn may_leave(&self, next: Option<&Queued>, window: u16) -> bool {
+        next.is_some_and(|next| next.qos == QoS::AtMostOnce || self.has_room_for(next.sequence, window))
+    }
+
+    /// A message goes to the client; with QoS 1 and 2 it is on its way from now on.
+    fn leave(&mut self, mut queued: Queued) -> Queued {
+        if queued.qos == QoS::AtMostOnce {
+            queued.marks.0 &= !Marks::SENT.0;
+            return queued;
+        }
+        let mut kept = queued.clone();
+        kept.marks.set(Marks::SENT);
+        // A persistent session resends from the log; only others must keep the message.
+        if kept.position > Position(0) {
+            kept.message = None;
+        }
+        let place = self.in_flight.partition_point(|other| other.sequence < kept.sequence);
+        self.in_flight.insert(place, kept);
+        queued
     }
 
     fn put_in(&mut self, queued: Queued) {
@@ -267,7 +298,10 @@ impl Outbox {
 
     /// How many messages wait or are on their way.
     pub(crate) fn len(&self) -> usize {
-        self.traffic.as_ref().map_or(0, |traffic| traffic.queue.len() + traffic.in_flight.len())
+        self.traffic.as_ref().map_or(0, |traffic| {
+            let replayed = traffic.replays.as_ref().map_or(0, |replays| replays.queued());
+            traffic.queue.len() + traffic.in_flight.len() + replayed
+        })
     }
 
     /// How many payload and topic bytes wait, in memory or in the log.
@@ -303,6 +337,13 @@ impl Outbox {
 
     /// Puts a message in, and hands out whom to wake.
     pub(crate) fn push(&mut self, mut queued: Queued, wakes: &mut Vec<Waker>) -> Pushed {
+        if let Some(replays) = self.traffic.as_mut().and_then(|traffic| traffic.replays.as_mut()) {
+            self.is_dirty |= queued.position > Position(0);
+            queued = match replays.divert(queued) {
+                Diverted::No(queued) => queued,
+                Diverted::To(pushed) => return pushed,
+            };
+        }
         let cost = queued.cost();
         if queued.qos == QoS::AtMostOnce {
             let waiting = self.traffic.as_ref().map_or(0, |traffic| traffic.resident_bytes);
@@ -327,33 +368,25 @@ impl Outbox {
     /// Whether something could be sent now.
     pub(crate) fn has_next(&self) -> bool {
         let Some(traffic) = &self.traffic else { return false };
-        traffic.queue.front().is_some_and(|next| {
-            next.qos == QoS::AtMostOnce || traffic.has_room_for(next.sequence, self.window)
-        })
+        [traffic.queue.front(), traffic.next_replayed()]
+            .into_iter()
+            .any(|next| traffic.may_leave(next, self.window))
     }
 
     /// What is to be sent next, within the receive maximum; QoS 1 and 2 go on their way.
     /// With `message: None` the owner reads it from the log at `position`.
     pub(crate) fn next(&mut self) -> Option<Queued> {
-        if !self.has_next() {
-            return None;
-        }
+        let window = self.window;
         let traffic = self.traffic.as_mut()?;
-        let mut queued = traffic.queue.pop_front()?;
-        traffic.took_out(&queued);
-        if queued.qos > QoS::AtMostOnce {
-            let mut kept = queued.clone();
-            kept.marks.set(Marks::SENT);
-            // A persistent session resends from the log; only others must keep the message.
-            if kept.position > Position(0) {
-                kept.message = None;
-            }
-            let place = traffic.in_flight.partition_point(|other| other.sequence < kept.sequence);
-            traffic.in_flight.insert(place, kept);
-        } else {
-            queued.marks.0 &= !Marks::SENT.0;
+        // What comes live goes first: who reads the past for an hour still gets a command at once.
+        if !traffic.may_leave(traffic.queue.front(), window) {
+            let may_leave = traffic.may_leave(traffic.next_replayed(), window);
+            let queued = traffic.replays.as_mut().filter(|_| may_leave)?.pop()?;
+            return Some(traffic.leave(queued));
         }
-        Some(queued)
+        let queued = traffic.queue.pop_front()?;
+        traffic.took_out(&queued);
+        Some(traffic.leave(queued))
     }
 
     /// What is on its way under the packet id.
@@ -459,15 +492,18 @@ impl Outbox {
     /// A message stands elsewhere in the log now.
     pub(crate) fn moved(&mut self, sequence: u64, position: Position) {
         let of_sequence = |queued: &&mut Queued| queued.sequence == sequence;
-        let Some(Traffic { in_flight, queue, .. }) = self.traffic.as_deref_mut() else { return };
-        if let Some(queued) = in_flight.iter_mut().chain(queue).find(of_sequence) {
+        let Some(Traffic { in_flight, queue, replays, .. }) = self.traffic.as_deref_mut() else { return };
+        let replayed = replays.iter_mut().flat_map(|replays| replays.all_mut());
+        if let Some(queued) = in_flight.iter_mut().chain(queue).chain(replayed).find(of_sequence) {
             queued.position = position;
             self.is_dirty = true;
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Queued> {
-        self.traffic.iter().flat_map(|traffic| traffic.in_flight.iter().chain(&traffic.queue))
+        self.traffic
+            .iter()
+            .flat_map(|traffic| traffic.in_flight.iter().chain(&traffic.queue).chain(traffic.replayed()))
     }
 
     /// All that waits or is on its way with QoS 1 or 2, in order.

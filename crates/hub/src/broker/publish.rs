@@ -18,7 +18,7 @@ use super::device_topic::DeviceTopic;
 use super::outbox::{CloseReason, Identifiers, Marks, Outbox, Pushed, Queued};
 use super::session::Shared;
 use super::share::chosen;
-use super::tree::{Matched, Subscriber, SubscriptionFlags};
+use super::tree::{Condition, Matched, Subscriber, SubscriptionFlags};
 use super::{TenantBroker, lock};
 
 /// Why a message was not taken.
@@ -72,7 +72,7 @@ pub(super) struct Routing<'a> {
 impl Routing<'_> {
     /// Whether it is appended though no session waits for it.
     fn is_wanted(self) -> bool {
-        self.durable != Durable::IfWanted || self.message.retain
+        !matches!(self.durable, Durable::IfWanted | Durable::Copy) || self.message.retain
     }
 }
 
@@ -191,22 +191,61 @@ impl Hub {
         routing: Routing<'_>,
         wakes: &mut Vec<Waker>,
     ) -> Result<Published, StorageError> {
+        let replays_begun = tenant.replays_begun();
+        let matched = tenant.tree().matches(routing.message.topic.as_str());
+        let published = self.route_matched(tenant, routing, &matched, wakes)?;
+        if published.position.is_some() && tenant.replays_begun() != replays_begun {
+            self.deliver_late(tenant, routing, &matched, wakes);
+        }
+        Ok(published)
+    }
+
+    fn route_matched(
+        &self,
+        tenant: &Arc<TenantBroker>,
+        routing: Routing<'_>,
+        matched: &Matched,
+        wakes: &mut Vec<Waker>,
+    ) -> Result<Published, StorageError> {
         let Routing { message, origin, durable } = routing;
-        let matched = tenant.tree().matches(message.topic.as_str());
         let is_wanted = routing.is_wanted();
         let may_be_kept = message.qos > QoS::AtMostOnce && matched.iter().any(|set| set.has_persistent());
         if !may_be_kept && (!is_wanted || message.qos < QoS::ExactlyOnce) {
             let mut position = None;
             if is_wanted {
-                position = Some(self.append_message(tenant, message, &[], durable.exactly_once())?);
+                position = Some(self.append_message(tenant, message, &[], durable)?);
                 self.retain_routed(tenant, message, position);
             }
-            let is_routed = self.deliver_matched(&matched, message, origin, wakes);
+            let is_routed = self.deliver_matched(matched, message, origin, wakes);
             position.inspect(|position| self.finish(*position));
             return Ok(Published { position, is_routed });
         }
-        let targets = self.targets(&matched, message, origin);
+        let targets = self.targets(matched, message, origin);
         self.hand_out(tenant, routing, targets, wakes)
+    }
+
+    /// Delivers to those who subscribed from the past on while the message was on its way into the
+    /// log: the reader of the log may have drawn its line before it.
+    fn deliver_late(
+        &self,
+        tenant: &TenantBroker,
+        routing: Routing<'_>,
+        known: &Matched,
+        wakes: &mut Vec<Waker>,
+    ) {
+        let Routing { message, origin, .. } = routing;
+        let known = self.targets(known, message, origin);
+        let matched = tenant.tree().matches(message.topic.as_str());
+        let mut late = self.targets(&matched, message, origin);
+        late.retain(|target| {
+            let is_known = known.iter().any(|known| Arc::ptr_eq(&known.shared, &target.shared));
+            !is_known && target.shared.outbox().replays().is_some()
+        });
+        for target in &mut late {
+            // Its record does not name them.
+            target.flags = target.flags.with(SubscriptionFlags::PERSISTENT, Condition::HoldsNot);
+        }
+        self.deliver(late, wakes);
     }
 
     /// Appends the message where one of the targets is durable, or the message has to be, and delivers.
@@ -230,7 +269,7 @@ impl Hub {
         // Held while appending, so that whoever sends on what became durable finds it here, in the
         // order of the log.
         let deferred = (message.qos == QoS::ExactlyOnce).then(|| lock(&self.broker.deferred));
-        let position = self.append_message(tenant, message, &recipients, durable.exactly_once())?;
+        let position = self.append_message(tenant, message, &recipients, durable)?;
         self.retain_routed(tenant, message, Some(position));
         for target in targets.iter_mut().filter(|target| target.is_persistent()) {
             target.queued.position = position;
@@ -256,16 +295,28 @@ impl Hub {
         tenant: &TenantBroker,
         message: &Message,
         recipients: &[Recipient],
-        exactly_once: Option<ExactlyOnceId>,
+        durable: Durable,
     ) -> Result<Position, StorageError> {
         let mut bytes = Vec::with_capacity(message.payload.len() + 128);
-        record::encode_message(&tenant.id, message, recipients, exactly_once, &mut bytes);
+        match durable {
+            Durable::Copy => record::encode_copy(&tenant.id, message, recipients, &mut bytes),
+            _ => {
+                record::encode_message(&tenant.id, message, recipients, durable.exactly_once(), &mut bytes);
+            }
+        }
+        let position = self.append_underway(&bytes)?;
+        // A copy may know where it stood first.
+        message.logged.get_or_init(|| position);
+        self.counters.messages_recorded_total.increment();
+        Ok(position)
+    }
+
+    /// Appends a record whose effects are not in place before [`Hub::finish`].
+    pub(super) fn append_underway(&self, bytes: &[u8]) -> Result<Position, StorageError> {
         // Held while appending, so that no checkpoint sees the position before it is noted here.
         let mut underway = lock(&self.broker.underway);
-        let position = self.store.log.append(&[&bytes])?;
+        let position = self.store.log.append(&[bytes])?;
         underway.positions.insert(position);
-        drop(underway);
-        self.counters.messages_recorded_total.increment();
         Ok(position)
     }
 
@@ -431,6 +482,9 @@ impl Hub {
 pub(super) enum Durable {
     /// Only if it is retained or a persistent session gets it.
     IfWanted,
+    /// As [`Durable::IfWanted`], of a message that stands in the log already: this is for these
+    /// recipients alone.
+    Copy,
     /// It is a device's telemetry, event or the like.
     Always,
     /// It came with QoS 2 on a persistent session, which must know it again after a crash.

@@ -12,7 +12,7 @@ use crate::hub::{Hub, OpenError};
 use crate::id::TenantId;
 use crate::message::QoS;
 use crate::record::codec::{Reader, Writer};
-use crate::record::{InvalidRecord, Outcome, Record, SessionNumber};
+use crate::record::{Given, InvalidRecord, Outcome, Record, SessionNumber};
 use crate::storage::{Entry, Key, Position, StorageError, ViewChange};
 use crate::time::Timestamp;
 
@@ -160,7 +160,7 @@ impl Hub {
 
     fn reapply(&self, sessions: &Sessions, position: Position, record: Record) {
         match record {
-            Record::Message { tenant, message, recipients, exactly_once } => {
+            Record::Message { tenant, message, recipients, exactly_once, is_copy } => {
                 for recipient in recipients {
                     let Some(shared) = sessions.get(&recipient.session) else { continue };
                     shared.outbox().restore(restored(position, &recipient, message.length()));
@@ -169,6 +169,9 @@ impl Hub {
                     && let Some(id) = exactly_once
                 {
                     shared.outbox().take_incoming(id.packet_id);
+                }
+                if is_copy {
+                    return;
                 }
                 if let Some(telemetry) = &message.telemetry {
                     self.latest.update(&tenant, telemetry, message.time);
@@ -183,6 +186,12 @@ impl Hub {
                 let mut outbox = shared.outbox();
                 for (sequence, outcome) in outcomes {
                     outbox.restore_outcome(sequence, Condition::from(outcome == Outcome::Received));
+                }
+            }
+            Record::Given { messages } => {
+                for Given { position, length, recipient } in messages {
+                    let Some(shared) = sessions.get(&recipient.session) else { continue };
+                    shared.outbox().restore(restored(position, &recipient, length));
                 }
             }
             Record::Released { id } => {

@@ -350,10 +350,13 @@ impl Session {
         if self.connection != self.shared.connection() {
             return;
         }
-        let mut taken: Vec<Queued> = {
+        let (mut taken, is_replaying): (Vec<Queued>, bool) = {
             let mut outbox = self.shared.outbox();
-            std::iter::from_fn(|| outbox.next()).take(count).collect()
+            (std::iter::from_fn(|| outbox.next()).take(count).collect(), outbox.replays().is_some())
         };
+        if is_replaying {
+            self.hub.announce_replay(&self.shared);
+        }
         if taken.iter().any(Queued::is_to_be_read) {
             self.hub.read_back(&mut taken);
         }

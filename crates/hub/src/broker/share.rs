@@ -79,7 +79,7 @@ impl Hub {
         // For its recipient only: not retained again, and its readings not recorded again.
         let copy = Arc::new(Message { retain: false, telemetry: None, ..(*message).clone() });
         target.queued.message = Some(Arc::clone(&copy));
-        let routing = Routing { message: &copy, origin: None, durable: Durable::IfWanted };
+        let routing = Routing { message: &copy, origin: None, durable: Durable::Copy };
         self.hand_out(&ended.tenant, routing, vec![target], wakes).map(drop)
     }
 }

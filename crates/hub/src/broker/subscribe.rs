@@ -9,7 +9,7 @@ use crate::storage::{Position, StorageError};
 use crate::topic::Subscribed;
 
 use super::outbox::Marks;
-use super::publish::{queued, recipient};
+use super::publish::{Durable, queued, recipient};
 use super::session::Session;
 use super::stored;
 use super::tree::{Known, Subscriber, SubscriptionFlags, SubscriptionOptions};
@@ -46,6 +46,9 @@ pub enum SubscribeError {
     /// The session has as many subscriptions as it may.
     #[error("a session may have {0} subscriptions at most")]
     QuotaExceeded(usize),
+    /// The members of a shared subscription divide what comes live.
+    #[error("a shared subscription cannot begin in the past")]
+    SharedReplay,
     /// The store could not take it.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -168,7 +171,7 @@ impl Session {
             return Ok(None);
         }
         let recipients = [recipient(&self.shared, &queued)];
-        let position = self.hub.append_message(&self.shared.tenant, message, &recipients, None)?;
+        let position = self.hub.append_message(&self.shared.tenant, message, &recipients, Durable::Copy)?;
         queued.position = position;
         self.shared.outbox().push(queued, &mut self.unflushed.get_or_insert_default().wakes);
         self.hub.finish(position);
@@ -194,6 +197,7 @@ impl Session {
                 continue;
             }
             self.shared.tenant.tree().remove(subscribed, &self.shared);
+            self.shared.outbox().end_replay(subscribed);
             self.hub.counters.subscriptions.decrement();
             if self.shared.is_persistent() {
                 position = Some(stored::delete_subscription(&self.hub, self.shared.number, subscribed)?);

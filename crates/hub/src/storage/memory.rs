@@ -19,6 +19,8 @@ pub const RECORD_LENGTH_MAX: usize = 16 * 1024 * 1024;
 struct State {
     records: BTreeMap<Position, Bytes>,
     end: Position,
+    /// What stands before this is gone.
+    trimmed: Position,
     entries: BTreeMap<Key, Entry>,
     views: HashMap<String, Position>,
 }
@@ -96,8 +98,14 @@ impl Log for MemoryStore {
         false
     }
 
+    fn first(&self) -> Position {
+        let state = self.state();
+        state.trimmed.max(Position(1))
+    }
+
     fn trim(&self, position: Position) {
         let mut state = self.state();
+        state.trimmed = state.trimmed.max(position);
         state.records = state.records.split_off(&position);
     }
 }

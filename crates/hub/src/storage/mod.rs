@@ -152,6 +152,22 @@ pub trait Log: Send + Sync + Debug {
 
     /// Says that nobody needs what stands before `position` any more. The store may keep it longer.
     fn trim(&self, position: Position);
+
+    /// Says that what stands from `position` on is to be kept while there is room for it, even where
+    /// nobody needs it. Said again, it may be less or more; never said, nothing is kept so.
+    fn keep(&self, _position: Position) {}
+
+    /// The oldest position that may still be read. What stands before it was trimmed away.
+    fn first(&self) -> Position {
+        let oldest = self.read_after(Position(0), 1).ok().and_then(|batch| batch.records.first().cloned());
+        oldest.map_or_else(|| Position(self.end().0 + 1), |(position, _)| position)
+    }
+
+    /// The position behind which about `bytes` bytes of the log stand; 0 when all of it is shorter,
+    /// or where that is not known.
+    fn last_bytes(&self, _bytes: u64) -> Position {
+        Position(0)
+    }
 }
 
 /// What [`Log::read_after`] found.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use annotated::{annotated, listing};
 pub(crate) use flags::Flags;
 pub(crate) use given::{ConfigError, Given, Source};
-pub(crate) use typed::{Config, LogFormat, Tls};
+pub(crate) use typed::{Config, Keep, LogFormat, Tls};
 pub(crate) use value::duration;
 
 use given::unknown;

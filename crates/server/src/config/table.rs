@@ -72,6 +72,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("spot.tenant", Kind::Text, "default", "The tenant in whose inbox Spot readers wait that nobody registered"),
     setting("log.level", Kind::LogLevel, "info", "What is logged: error, warn, info, debug or trace, also per module"),
     setting("log.format", Kind::Choice(&["text", "json"]), "text", "How log lines look on standard error"),
+    setting("log.keep", Kind::Duration, "24h", "How long what was recorded can be replayed; 0s for no longer than needed"),
+    setting("log.keep_bytes", Kind::Bytes { min: 0, max: 1 << 50 }, "1GiB", "The most of the data directory's log for that; never more than half of what is free"),
     count("limits.connections", BILLION, "1000000", "Connections at once, of all protocols; fewer where ulimit -n allows fewer"),
     count("limits.connections_per_tenant", BILLION, "1000000", "Connections of a tenant at once, MQTT and live WebSockets"),
     count("limits.connections_per_address", BILLION, "1000", "Connections at once from one address, trusted ones exempt"),

@@ -42,6 +42,13 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What of the log is kept for those who subscribe from the past on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keep {
+    pub(crate) time: Duration,
+    pub(crate) bytes: u64,
+}
+
 /// Bounds of doors and connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -70,6 +77,7 @@ pub(crate) struct Config {
     pub(crate) sys_interval: Duration,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
+    pub(crate) keep: Keep,
     pub(crate) limits: Limits,
     pub(crate) hub: roost_hub::Settings,
     /// What was set and has no effect in this version.
@@ -117,6 +125,10 @@ impl Config {
             sys_interval: duration(given, "sys_interval").max(Duration::from_secs(1)),
             log_level: given.text("log.level").to_owned(),
             log_format: if given.text("log.format") == "json" { LogFormat::Json } else { LogFormat::Text },
+            keep: Keep {
+                time: value::duration(given.text("log.keep")).unwrap_or_default(),
+                bytes: number(given, "log.keep_bytes"),
+            },
             limits: Limits {
                 connections: number(given, "limits.connections"),
                 connections_per_address: number(given, "limits.connections_per_address"),

@@ -1,6 +1,6 @@
 //! What runs beside the connections: appointments, checkpoints, deferred messages, history.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use roost_history::History;
@@ -10,26 +10,34 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::keeping::Keeper;
+
 /// How often due things are done and views are saved.
 const EVERY: Duration = Duration::from_secs(1);
 /// Records that stay in the log although nobody needs them, for people who look for what happened.
 const KEPT_RECORDS: u64 = 10_000;
 
-/// Starts all of it; each ends when `ending` turns true.
-pub(super) fn start(
-    tasks: &mut JoinSet<()>,
-    hub: &Arc<Hub>,
-    history: &Arc<History>,
-    ending: &watch::Receiver<bool>,
-    sys_interval: Duration,
-) {
-    tasks.spawn(until(ending, keep_appointments(Arc::clone(hub))));
-    tasks.spawn(checkpoint(Arc::clone(hub), Arc::clone(history), ending.clone()));
-    tasks.spawn(until(ending, deferred(Arc::clone(hub))));
-    tasks.spawn(until(ending, say_counts(Arc::clone(hub), sys_interval)));
-    tasks.spawn(until(ending, erase(Arc::clone(hub))));
-    let clock = Arc::clone(hub.clock());
-    tasks.spawn(follow(Arc::clone(history), ending.clone(), clock));
+/// What it works on.
+pub(super) struct Household {
+    pub(super) hub: Arc<Hub>,
+    pub(super) history: Arc<History>,
+    pub(super) keeper: Keeper,
+    pub(super) sys_interval: Duration,
+}
+
+impl Household {
+    /// Starts all of it; each ends when `ending` turns true.
+    pub(super) fn start(self, tasks: &mut JoinSet<()>, ending: &watch::Receiver<bool>) {
+        let Self { hub, history, keeper, sys_interval } = self;
+        tasks.spawn(until(ending, keep_appointments(Arc::clone(&hub))));
+        tasks.spawn(checkpoint(Arc::clone(&hub), Arc::clone(&history), keeper, ending.clone()));
+        tasks.spawn(until(ending, deferred(Arc::clone(&hub))));
+        tasks.spawn(until(ending, say_counts(Arc::clone(&hub), sys_interval)));
+        tasks.spawn(until(ending, replay(Arc::clone(&hub))));
+        let clock = Arc::clone(hub.clock());
+        tasks.spawn(until(ending, erase(hub)));
+        tasks.spawn(follow(history, ending.clone(), clock));
+    }
 }
 
 /// Runs the future, and then waits, until it is time to end.
@@ -79,6 +87,28 @@ async fn deferred(hub: Arc<Hub>) {
     hub.run_deferred().await;
 }
 
+/// Reads the log for the sessions whose subscriptions begin in the past, one after the other.
+async fn replay(hub: Arc<Hub>) {
+    loop {
+        let wanted = hub.next_replay().await;
+        let (reader, session) = (Arc::clone(&hub), wanted.clone());
+        let done = match tokio::task::spawn_blocking(move || reader.read_replay(&session)).await {
+            Ok(Ok(read)) => hub.finish_replay(read).await,
+            Ok(Err(error)) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "reading the log ended in a panic: please report this");
+                continue;
+            }
+        };
+        if let Err(error) = done {
+            // No room, or the end: there may be room in a moment.
+            tracing::debug!(%error, "what was recorded is not given for now");
+            tokio::time::sleep(EVERY).await;
+            hub.put_back(wanted);
+        }
+    }
+}
+
 async fn erase(hub: Arc<Hub>) {
     if let Err(error) = hub.erase_deleted_tenants().await {
         tracing::warn!(%error, "what deleted tenants left is erased at the next start");
@@ -97,7 +127,8 @@ async fn follow(
 }
 
 /// Saves views once a second and lets the log forget what nobody needs.
-async fn checkpoint(hub: Arc<Hub>, history: Arc<History>, mut ending: watch::Receiver<bool>) {
+async fn checkpoint(hub: Arc<Hub>, history: Arc<History>, keeper: Keeper, mut ending: watch::Receiver<bool>) {
+    let keeper = Arc::new(Mutex::new(keeper));
     let mut ticks = ticks();
     let mut was_refused = false;
     loop {
@@ -105,8 +136,12 @@ async fn checkpoint(hub: Arc<Hub>, history: Arc<History>, mut ending: watch::Rec
             _ = ticks.tick() => {}
             _ = ending.wait_for(|is_over| *is_over) => return,
         }
-        let (saver, reader) = (Arc::clone(&hub), Arc::clone(&history));
-        let saved = tokio::task::spawn_blocking(move || save(&saver, &reader)).await;
+        let (saver, reader, keeper) = (Arc::clone(&hub), Arc::clone(&history), Arc::clone(&keeper));
+        let saved = tokio::task::spawn_blocking(move || {
+            keeper.lock().unwrap_or_else(PoisonError::into_inner).apply(&saver);
+            save(&saver, &reader)
+        })
+        .await;
         match saved {
             Ok(Ok(())) => was_refused = false,
             Ok(Err(error)) => {

@@ -3,6 +3,7 @@
 mod doors;
 mod holder;
 mod housekeeping;
+mod keeping;
 mod logging;
 mod ports;
 mod set_up;
@@ -25,6 +26,9 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, Flags, load};
 use crate::failure::Failure;
+
+use housekeeping::Household;
+use keeping::Keeper;
 
 pub(crate) use holder::holder_of;
 pub(crate) use ports::SystemClock;
@@ -85,7 +89,13 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let mut tasks = JoinSet::new();
     let serving = ending.clone();
     tasks.spawn(async move { gateway.run(serving).await });
-    housekeeping::start(&mut tasks, &open.hub, &open.history, &ending, config.sys_interval);
+    let household = Household {
+        hub: Arc::clone(&open.hub),
+        history: Arc::clone(&open.history),
+        keeper: Keeper::new(config.keep, config.data.clone()),
+        sys_interval: config.sys_interval,
+    };
+    household.start(&mut tasks, &ending);
     if let Some(address) = doors.web() {
         set_up::start(&mut tasks, &config, Arc::clone(&open.hub), address, ending.clone())?;
     }

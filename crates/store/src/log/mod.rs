@@ -200,4 +200,29 @@ impl Log for EmbeddedLog {
     fn trim(&self, position: Position) {
         self.trim_before(position.0);
     }
+
+    fn keep(&self, position: Position) {
+        self.keep_from(position.0);
+    }
+
+    fn first(&self) -> Position {
+        let segments = lock(&self.segments);
+        let active = segments.active.as_ref().map(|active| active.first);
+        let first = segments.sealed.keys().next().copied().or(active);
+        drop(segments);
+        Position(first.unwrap_or_else(|| lock(&self.queue).next))
+    }
+
+    fn last_bytes(&self, bytes: u64) -> Position {
+        // Every segment is as long as the others, and the last is counted as full.
+        let count = crate::segment::size(bytes) / self.shape.segment_bytes;
+        let segments = lock(&self.segments);
+        let kept = segments.sealed.keys().rev().nth(count.saturating_sub(2)).copied();
+        let active = segments.active.as_ref().map(|active| active.first);
+        match count {
+            // Nothing but the segment that is written to.
+            ..2 => Position(active.unwrap_or_default()),
+            _ => Position(kept.unwrap_or_default()),
+        }
+    }
 }

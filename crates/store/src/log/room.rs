@@ -40,6 +40,8 @@ pub(crate) struct Room {
     indexes: Vec<(Span, Vec<Mark>)>,
     /// Positions before this are wanted by no reader.
     trimmed: u64,
+    /// From this position on, what no reader wants is kept while there is room.
+    kept: u64,
     /// Positions up to this are in the saved tables.
     tabled: u64,
     /// Positions behind this are needed by a view of which a newer state is not saved yet.
@@ -56,6 +58,7 @@ impl Room {
             count: 0,
             indexes: Vec::new(),
             trimmed: 0,
+            kept: u64::MAX,
             tabled: 0,
             viewed: u64::MAX,
             is_full: false,
@@ -66,8 +69,13 @@ impl Room {
 }
 
 impl Room {
-    /// Segments before this position can go.
+    /// Segments before this position can go, of those that are needed no more.
     fn removable(&self) -> u64 {
+        self.unneeded().min(self.kept)
+    }
+
+    /// Segments before this position are needed by nobody.
+    fn unneeded(&self) -> u64 {
         self.trimmed.min(self.tabled.min(self.viewed).saturating_add(1))
     }
 }
@@ -121,6 +129,12 @@ impl EmbeddedLog {
         let spans = self.trimmed_segments(room.removable());
         if !spans.is_empty() {
             return Some(Work::Remove(spans));
+        }
+        if room.is_full
+            && let Some(oldest) = self.trimmed_segments(room.unneeded()).first()
+        {
+            // Kept for people only; what comes in has the better right to the room.
+            return Some(Work::Remove(vec![*oldest]));
         }
         if room.spares.len() < SPARES && (patience == Patience::Waited || !room.is_full) {
             room.count += 1;
@@ -261,6 +275,13 @@ impl EmbeddedLog {
     pub(crate) fn trim_before(&self, position: u64) {
         let mut room = lock(&self.room);
         room.trimmed = room.trimmed.max(position);
+        self.wake_to_remove(&room);
+    }
+
+    /// What stands from `position` on is kept while there is room.
+    pub(crate) fn keep_from(&self, position: u64) {
+        let mut room = lock(&self.room);
+        room.kept = position;
         self.wake_to_remove(&room);
     }
 

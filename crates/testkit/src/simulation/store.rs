@@ -130,10 +130,10 @@ impl Liar {
         let decoded = Record::decode(&Bytes::copy_from_slice(record));
         let mut bytes = record.to_vec();
         if self.lie == Lie::ExactlyOnceIdsNotSaved
-            && let Ok(Record::Message { tenant, message, recipients, .. }) = decoded
+            && let Ok(Record::Message { tenant, message, recipients, is_copy, .. }) = decoded
         {
             bytes.clear();
-            Record::Message { tenant, message, recipients, exactly_once: None }.encode(&mut bytes);
+            Record::Message { tenant, message, recipients, exactly_once: None, is_copy }.encode(&mut bytes);
         }
         bytes
     }

@@ -20,7 +20,7 @@ pub use format::{Format, Payload, base_name_is_of, decode};
 pub use json::json;
 pub use line::{Precision, line};
 pub use senml::{senml_cbor, senml_json};
-pub use time::{DeviceClock, parse_rfc3339, settle};
+pub use time::{DeviceClock, parse_duration, parse_rfc3339, parse_since, settle};
 
 use std::borrow::Cow;
 

@@ -1,10 +1,15 @@
 //! Device time: RFC 3339 text to milliseconds, and whether to believe it.
 
+use std::time::Duration;
+
 /// 2000-01-01T00:00:00Z in milliseconds since 1970.
 const EARLIEST: i64 = 946_684_800_000;
 /// How far ahead of ours a device's clock may be, in milliseconds.
 const AHEAD_MAX: i64 = 24 * 60 * 60 * 1_000;
 const FRACTION_DIGITS_MAX: usize = 12;
+/// A whole number below this, with which a time in the past is meant, is seconds ago (3,170 years
+/// are enough), from this on milliseconds since 1970.
+const MILLISECONDS_FROM: i64 = 100_000_000_000;
 
 /// Whether the device's own time was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +18,34 @@ pub enum DeviceClock {
     Trusted,
     /// The device's time was replaced by the time of arrival.
     Suspect,
+}
+
+/// `30s`, `10m`, `2h`, `7d`, `250ms` or whole seconds.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u64 = number.parse().ok()?;
+    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3_600),
+        "d" => seconds(86_400),
+        _ => None,
+    }
+}
+
+/// A time in the past, in milliseconds since 1970: how long ago (as [`parse_duration`] reads it),
+/// milliseconds since 1970 (a whole number from 100,000,000,000 on), or an RFC 3339 time.
+pub fn parse_since(text: &str, now: i64) -> Option<i64> {
+    if let Some(milliseconds) = text.parse().ok().filter(|number: &i64| *number >= MILLISECONDS_FROM) {
+        return Some(milliseconds);
+    }
+    match parse_duration(text) {
+        Some(ago) => now.checked_sub_unsigned(u64::try_from(ago.as_millis()).ok()?),
+        None => parse_rfc3339(text),
+    }
 }
 
 /// The time to store for a point, in milliseconds since 1970: its own, or
@@ -130,7 +163,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{DeviceClock, parse_rfc3339, settle};
+    use super::{DeviceClock, parse_rfc3339, parse_since, settle};
 
     fn check(text: &str, expected: Option<i64>) {
         assert_eq!(parse_rfc3339(text), expected, "{text}");
@@ -196,5 +229,28 @@ mod tests {
             assert_eq!(settle(ts, now), expected, "{ts:?}");
         }
         assert_eq!(settle(Some(i64::MAX), i64::MAX).0, i64::MAX);
+    }
+
+    #[test]
+    fn a_time_in_the_past_is_how_long_ago_or_when() {
+        let now = 1_795_269_297_250;
+        for (text, since) in [
+            ("0", now),
+            ("30s", now - 30_000),
+            ("90", now - 90_000),
+            ("250ms", now - 250),
+            ("1h", now - 3_600_000),
+            ("7d", now - 604_800_000),
+            ("99999999999", now - 99_999_999_999_000),
+            ("100000000000", 100_000_000_000),
+            ("1795269297250", now),
+            ("2026-11-21T13:54:57.250Z", now),
+            ("2026-11-21T14:54:57.250+01:00", now),
+        ] {
+            assert_eq!(parse_since(text, now), Some(since), "{text}");
+        }
+        for bad in ["", "-1", "-1h", "1w", "1.5h", "yesterday", "1 h", "9223372036854775808", "2026-11-21"] {
+            assert_eq!(parse_since(bad, now), None, "{bad}");
+        }
     }
 }

@@ -204,6 +204,16 @@ impl Connection {
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>, out: &mut Vec<u8>) -> Result<(), End> {
+        let start = match mapping::replay_start(&subscribe.properties, self.server.hub.now()) {
+            Ok(start) => start,
+            Err(text) => {
+                self.note(format_args!("subscription refused: {text}"), self.server.hub.now());
+                let code = ReasonCode::ImplementationSpecificError.code();
+                let codes = subscribe.subscriptions.iter().map(|_| code).collect();
+                let refused = Box::new((subscribe.packet_id, codes, text));
+                return self.reply(Reply::SubAckWithText(refused), Position(0), out);
+            }
+        };
         let identifier = subscribe.properties.subscription_identifier.map_or(0, Into::into);
         let mut codes = Vec::new();
         let mut requests = Vec::new();
@@ -216,7 +226,10 @@ impl Connection {
                 Err(reason) => codes.push(reason.code()),
             }
         }
-        let subscribing = self.session.subscribe(&requests);
+        let subscribing = match start {
+            Some(start) => self.session.subscribe_from(&requests, start),
+            None => self.session.subscribe(&requests),
+        };
         let mut granted = subscribing.granted.iter();
         for code in codes.iter_mut().filter(|code| **code == ReasonCode::Success.code()) {
             *code = match granted.next() {

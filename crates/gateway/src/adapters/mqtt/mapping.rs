@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roost_hub::broker::{
-    CloseReason, ConnectError, ConnectOptions, Delivery, PublishError, RetainHandling, Session, Start,
-    SubscribeError, SubscribeRequest, SubscriptionFlags, SubscriptionOptions, Will,
+    CloseReason, ConnectError, ConnectOptions, Delivery, PublishError, ReplayStart, RetainHandling, Session,
+    Start, SubscribeError, SubscribeRequest, SubscriptionFlags, SubscriptionOptions, Will,
 };
 use roost_hub::limit::Limit;
 use roost_hub::message::{Message, Properties, QoS};
@@ -15,9 +15,10 @@ use roost_hub::storage::StorageError;
 use roost_hub::time::Timestamp;
 use roost_hub::topic::{Subscribed, Topic};
 use roost_wire::mqtt::{
-    self, Connect, DecodeError, PayloadFormat, Publish, PublishProperties, ReasonCode, Subscription,
-    UserProperties, Version, WriteError,
+    self, Connect, DecodeError, PayloadFormat, Publish, PublishProperties, ReasonCode, SubscribeProperties,
+    Subscription, UserProperties, Version, WriteError,
 };
+use roost_wire::telemetry::parse_since;
 
 use crate::adapters::readings::{self, ReadingsError, TelemetryTopic};
 
@@ -163,6 +164,28 @@ pub(super) fn subscribe_request(
     })
 }
 
+/// The user property of SUBSCRIBE by which a client asks for what was recorded.
+const SINCE: &str = "roost-since";
+
+/// Where the subscriptions of a SUBSCRIBE begin, when that is in the past.
+///
+/// # Errors
+/// It is said in a way that nobody can read, in words for the client's maker.
+pub(super) fn replay_start(
+    said: &SubscribeProperties<'_>,
+    now: Timestamp,
+) -> Result<Option<ReplayStart>, String> {
+    let mut values = said.user_properties.iter().filter(|(name, _)| *name == SINCE).map(|(_, value)| value);
+    let Some(value) = values.next() else { return Ok(None) };
+    match parse_since(value, now.0) {
+        Some(since) if values.next().is_none() => Ok(Some(ReplayStart::Since(Timestamp(since)))),
+        Some(_) => Err(format!("{SINCE} is said twice; say it once")),
+        None => Err(format!(
+            "{SINCE}: write how long ago, as 30s, 10m, 2h or 7d, or a time as 2026-11-21T13:54:57Z"
+        )),
+    }
+}
+
 /// What UNSUBSCRIBE names.
 pub(super) fn unsubscribed(filter: &str, principal: &Principal) -> Option<Subscribed> {
     principal.full_name(filter).ok().and_then(|full| Subscribed::parse(&full).ok())
@@ -228,6 +251,7 @@ pub(super) fn subscribe_reason(error: &SubscribeError) -> ReasonCode {
     match error {
         SubscribeError::NotAuthorized => ReasonCode::NotAuthorized,
         SubscribeError::QuotaExceeded(_) => ReasonCode::QuotaExceeded,
+        SubscribeError::SharedReplay => ReasonCode::ImplementationSpecificError,
         SubscribeError::Storage(error) => storage_reason(error),
     }
 }

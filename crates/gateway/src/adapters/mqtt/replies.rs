@@ -20,6 +20,8 @@ pub(super) enum Reply {
     PubAckWithText(Box<(NonZeroU16, ReasonCode, String)>),
     PubRecWithText(Box<(NonZeroU16, ReasonCode, String)>),
     SubAck(NonZeroU16, Box<[u8]>),
+    /// With words for the client's maker.
+    SubAckWithText(Box<(NonZeroU16, Box<[u8]>, String)>),
     UnsubAck(NonZeroU16, Box<[u8]>),
 }
 
@@ -92,6 +94,12 @@ impl Replies {
             Reply::PubRecWithText(refused) => Packet::PubRec(with_text(refused)),
             Reply::SubAck(id, codes) => {
                 let properties = AckProperties::default();
+                Packet::SubAck(SubAck { packet_id: *id, properties, codes })
+            }
+            Reply::SubAckWithText(refused) => {
+                let (id, codes, text) = &**refused;
+                let properties =
+                    AckProperties { reason_string: Some(text.as_str()), ..AckProperties::default() };
                 Packet::SubAck(SubAck { packet_id: *id, properties, codes })
             }
             Reply::UnsubAck(id, codes) => {

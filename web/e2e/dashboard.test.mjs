@@ -256,3 +256,100 @@ test("an API token is made, shown once and revoked, and the API page lists the o
   assert.deepEqual(problems, []);
   await context.close();
 });
+
+/** A persistent MQTT session that subscribes with QoS 1 and goes away, over WebSocket and by hand. */
+async function leaveSession(page, clientId, filter, token) {
+  await page.evaluate(
+    ([id, wanted, password]) =>
+      new Promise((resolve, reject) => {
+        const text = (value) => {
+          const bytes = new TextEncoder().encode(value);
+          return [bytes.length >> 8, bytes.length & 255, ...bytes];
+        };
+        const packet = (kind, body) => new Uint8Array([kind, body.length, ...body]);
+        const socket = new WebSocket(`${location.origin.replace("http", "ws")}/mqtt`, "mqtt");
+        socket.binaryType = "arraybuffer";
+        socket.onerror = () => reject(new Error("no WebSocket"));
+        socket.onopen = () =>
+          socket.send(
+            packet(0x10, [...text("MQTT"), 4, 0xc0, 0, 60, ...text(id), ...text("app"), ...text(password)]),
+          );
+        socket.onmessage = ({ data }) => {
+          const [kind, , , refusal] = new Uint8Array(data);
+          if (kind === 0x20 && refusal === 0) socket.send(packet(0x82, [0, 1, ...text(wanted), 1]));
+          else if (kind === 0x90) {
+            socket.onclose = () => resolve();
+            socket.send(packet(0xe0, []));
+          } else reject(new Error(`packet ${kind}`));
+        };
+      }),
+    [clientId, filter, token],
+  );
+}
+
+test("a session that is away shows what waits for it, and is ended; retained messages are deleted by filter", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const run = freshId("lab");
+  const { token } = await call(page, "POST", "/tokens", { name: run, role: "operator" });
+  await leaveSession(page, `${run}/reader`, `${run}/#`, token);
+  for (const [room, retain] of [
+    ["hall", true],
+    ["attic", true],
+    ["<b>cellar</b>", false],
+  ]) {
+    await call(page, "POST", "/publish", { topic: `${run}/${room}`, payload: "on", qos: 1, retain });
+  }
+
+  await page.goto(`${ORIGIN}/#/sessions`);
+  await page.getByRole("searchbox", { name: "Search sessions" }).fill(`${run}/READ`);
+  await page.getByRole("button", { name: "Away" }).click();
+  const row = page.getByTestId("sessions").locator("tbody tr", { hasText: `${run}/reader` });
+  await row.getByText("3", { exact: true }).waitFor();
+  assert.equal(await page.getByTestId("sessions").locator("tbody tr").count(), 1);
+  await row.getByRole("link").click();
+  const queue = page.getByTestId("queue");
+  await queue.getByText(`${run}/<b>cellar</b>`).waitFor();
+  assert.equal(await queue.getByText("waiting", { exact: true }).count(), 3);
+  await page.getByRole("button", { name: "End the session" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "End it" }).click();
+  await page.getByRole("heading", { name: "Sessions" }).waitFor();
+  await row.waitFor({ state: "detached" });
+
+  await page.goto(`${ORIGIN}/#/retained`);
+  await page.getByRole("searchbox", { name: "Topic filter" }).fill(`${run}/+`);
+  const retained = page.getByTestId("retained");
+  await retained.getByText(`${run}/attic`).waitFor();
+  await page.waitForFunction(
+    () => document.querySelectorAll('[data-testid="retained"] tbody tr').length === 2,
+  );
+  await page.getByRole("button", { name: "Delete what matches" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByText("No retained message matches.").waitFor();
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
+test("sessions and retained messages fit a phone, light and dark", async () => {
+  for (const colorScheme of ["light", "dark"]) {
+    const { page, context, problems } = await open({ ...PHONE, colorScheme });
+    const run = freshId("a-long-name-of-a-session-that-has-to-be-broken-somewhere");
+    const { token } = await call(page, "POST", "/tokens", { name: run, role: "operator" });
+    const topic = `${run}/a/very/long/topic/that/goes/on/and/on/and/on/and/on`;
+    await leaveSession(page, run, `${topic}/#`, token);
+    await call(page, "POST", "/publish", { topic, payload: { text: "x".repeat(200) }, qos: 1, retain: true });
+    const places = [
+      [`sessions?q=${run}`, "sessions"],
+      [`sessions/${run}`, "queue"],
+      [`retained?filter=${encodeURIComponent(topic)}`, "retained"],
+    ];
+    for (const [place, testId] of places) {
+      await page.goto(`${ORIGIN}/#/${place}`);
+      await page.getByTestId(testId).getByText(run).first().waitFor();
+      assert.equal(await overflow(page), 0, place);
+      if (process.env.SCREENSHOTS)
+        await page.screenshot({ path: `${process.env.SCREENSHOTS}/${testId}-${colorScheme}.png` });
+    }
+    assert.deepEqual(problems, []);
+    await context.close();
+  }
+});

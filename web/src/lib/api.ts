@@ -105,7 +105,8 @@ export const get = <T>(path: string, query: CallOptions["query"] = {}, signal?: 
 export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>("POST", path, { body });
 export const patch = <T>(path: string, body: unknown, ifMatch?: string): Promise<T> =>
   call<T>("PATCH", path, ifMatch === undefined ? { body } : { body, ifMatch });
-export const remove = (path: string): Promise<void> => call<void>("DELETE", path);
+export const remove = <T = void>(path: string, query: CallOptions["query"] = {}): Promise<T> =>
+  call<T>("DELETE", path, { query });
 
 /** The path of a device, or of something below it. */
 export function devicePath(id: string, ...below: string[]): string {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   decimalsFor,
   formatAgo,
+  formatBytes,
   formatDuration,
   formatNumber,
   formatValue,
@@ -10,6 +11,14 @@ import {
   slug,
   toMs,
 } from "./format";
+
+test.each([
+  [0, "0 B"],
+  [1023, "1023 B"],
+  [1536, "1.5 KiB"],
+  [20 * 1024, "20 KiB"],
+  [3 * 1024 * 1024, "3.0 MiB"],
+])("%d bytes are %s", (bytes, text) => expect(formatBytes(bytes)).toBe(text));
 
 describe("numbers", () => {
   test.each([

@@ -5,6 +5,13 @@ import type { Value } from "./types";
 
 const TEXT_MAX = 400;
 
+/** A number of bytes: `17 B`, `4.2 KiB`, `1.5 MiB`. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const [size, unit] = bytes < 1024 ** 2 ? [bytes / 1024, "KiB"] : [bytes / 1024 ** 2, "MiB"];
+  return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`;
+}
+
 /** How many decimals tell values apart that reach from `min` to `max`. */
 export function decimalsFor(min: number, max: number): number {
   const reach = max - min || Math.abs(max) || 1;

@@ -3,7 +3,8 @@
 export type Route =
   | { room: "home" | "login" | "new-device" | "tokens" | "api" | "lost" }
   | { room: "setup"; token: string }
-  | { room: "devices"; query: URLSearchParams }
+  | { room: "devices" | "sessions" | "retained"; query: URLSearchParams }
+  | { room: "session"; id: string }
   | { room: "device"; id: string };
 
 /** Reads the fragment; one that names no room is `lost`. */
@@ -19,11 +20,12 @@ export function parseRoute(hash: string): Route {
   const [first = "", second] = parts;
   if (parts.length > 2) return { room: "lost" };
   if (first === "setup") return { room: "setup", token: second ?? "" };
-  if (first === "devices" && second === undefined)
-    return { room: "devices", query: new URLSearchParams(query) };
+  if ((first === "devices" || first === "sessions" || first === "retained") && second === undefined)
+    return { room: first, query: new URLSearchParams(query) };
   // Compared before decoding: a device may be called `new`, see `deviceHref`.
   if (first === "devices" && raw[1] === "new") return { room: "new-device" };
   if (first === "devices" && second !== undefined) return { room: "device", id: second };
+  if (first === "sessions" && second !== undefined) return { room: "session", id: second };
   if (second !== undefined) return { room: "lost" };
   if (first === "") return { room: "home" };
   if (first === "login" || first === "tokens" || first === "api") return { room: first };
@@ -35,12 +37,20 @@ export function deviceHref(id: string): string {
   return `#/devices/${id === "new" ? "%6Eew" : encodeURIComponent(id)}`;
 }
 
-/** The address of the list with a search. */
-export function devicesHref(query: Record<string, string>): string {
+/** The address of an MQTT session's page. */
+export function sessionHref(clientId: string): string {
+  return `#/sessions/${encodeURIComponent(clientId)}`;
+}
+
+/** The address of a list with a search. */
+export function listHref(list: "devices" | "sessions" | "retained", query: Record<string, string>): string {
   const filled = Object.entries(query).filter(([, value]) => value !== "");
   const text = new URLSearchParams(filled).toString();
-  return text ? `#/devices?${text}` : "#/devices";
+  return text ? `#/${list}?${text}` : `#/${list}`;
 }
+
+/** The address of the list of devices with a search. */
+export const devicesHref = (query: Record<string, string>): string => listHref("devices", query);
 
 class Router {
   route = $state.raw<Route>(parseRoute(location.hash));

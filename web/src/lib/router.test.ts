@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { deviceHref, devicesHref, parseRoute } from "./router.svelte";
+import { deviceHref, devicesHref, listHref, parseRoute, sessionHref } from "./router.svelte";
 
 test.each([
   ["", "home"],
@@ -9,6 +9,9 @@ test.each([
   ["#/tokens/", "tokens"],
   ["#/api", "api"],
   ["#/devices/new", "new-device"],
+  ["#/sessions", "sessions"],
+  ["#/retained?filter=a%2F%23", "retained"],
+  ["#/retained/x", "lost"],
   ["#/nowhere", "lost"],
   ["#/tokens/x", "lost"],
   ["#/devices/a/b", "lost"],
@@ -33,3 +36,12 @@ test.each(["plain", "new", "a.b:c", "a/b", "100%", "ü <x>", "?q"])(
   "the page of the device %s has an address",
   (id) => expect(parseRoute(deviceHref(id))).toEqual({ room: "device", id }),
 );
+
+test.each(["plain", "a/b", "100%", "ü <x>", "?q", "$x#"])("the page of the session %s has an address", (id) =>
+  expect(parseRoute(sessionHref(id))).toEqual({ room: "session", id }),
+);
+
+test("the retained messages carry their filter", () => {
+  const route = parseRoute(listHref("retained", { filter: "home/+/#" }));
+  expect(route.room === "retained" && route.query.get("filter")).toBe("home/+/#");
+});

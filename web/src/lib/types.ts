@@ -97,3 +97,36 @@ export interface ApiToken {
   last_used_at?: string | null;
   token?: string;
 }
+
+/** An MQTT session, connected or not. */
+export interface MqttSession {
+  client_id: string;
+  owner: { kind: "device" | "token" | "user"; id: string };
+  connected: boolean;
+  protocol: string;
+  address: string | null;
+  connected_at: string | null;
+  disconnected_at: string | null;
+  subscriptions: { filter: string; qos: number }[];
+  queued: number;
+}
+
+/** A QoS 1 or 2 message that a session is owed. */
+export interface QueuedMessage {
+  sequence: number;
+  packet_id: number;
+  position: number | null;
+  state: "waiting" | "in_flight" | "received";
+  qos: number;
+  topic: string | null;
+  size: number | null;
+  ts: number | null;
+  expires_at: string | null;
+}
+
+export interface RetainedMessage {
+  topic: string;
+  payload: unknown;
+  qos: number;
+  ts: number;
+}

@@ -5,11 +5,17 @@
 //! (aliases, names, what was announced) is its own state: there is one dialect value for each device
 //! whose profile names the family, whether that device speaks for itself or is a gateway.
 
+mod open;
+mod thingsboard;
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::telemetry::Point;
+
+pub use open::{SPOKEN, open};
 
 /// Who a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,8 +76,9 @@ pub enum Presence {
 /// A device's answer to a command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Which command, by the id that [`Dialect::command`] was given; `None`: the oldest of that name
-    /// (or the oldest of all) that was sent and is not answered, for families without ids.
+    /// Which command, by the id that [`Dialect::command`] was given or by its [`number`] in digits;
+    /// `None`: the oldest of that name (or the oldest of all) that was sent and is not answered, for
+    /// families without ids.
     pub id: Option<String>,
     /// The command's name, where the family says it.
     pub name: Option<String>,
@@ -134,7 +141,8 @@ pub enum TwinReason {
     Changed,
 }
 
-/// A message to publish in the tenant.
+/// A message to publish in the tenant. One that is not retained reaches, of all devices, the sessions
+/// of the connection's own device only: many families have one name for everybody's topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// Where.
@@ -189,7 +197,8 @@ pub struct Unsayable(pub Cow<'static, str>);
 pub trait Dialect: Send {
     /// What the message says. Empty: it is none of the family's, or says nothing of a device.
     ///
-    /// `now` is milliseconds since 1970. No input makes this panic, and what is remembered is bounded.
+    /// The topic is as the device wrote it. `now` is milliseconds since 1970. No input makes this
+    /// panic, and what is remembered is bounded.
     ///
     /// # Errors
     /// [`Unread`]; nothing of the message is kept.
@@ -205,4 +214,23 @@ pub trait Dialect: Send {
     fn twin(&mut self, _device: Option<&str>, _twin: Twin<'_>, _reason: &TwinReason) -> Vec<Outgoing> {
         Vec::new()
     }
+}
+
+/// A number that stands for a command's id where a family's ids are numbers: always the same for the
+/// same id, so that nobody has to remember it, and below 2^31.
+#[must_use]
+pub fn number(id: &str) -> u32 {
+    // FNV-1a, 32 bits.
+    let hash =
+        id.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash & 0x7FFF_FFFF
+}
+
+/// Reads a payload that is JSON, within the usual bounds.
+///
+/// # Errors
+/// [`Unread`] says where it is none, or what is too much.
+pub(crate) fn parse_json(payload: &[u8]) -> Result<Value, Unread> {
+    json::check(payload, &json::Limits::default()).map_err(|error| Unread(Cow::Owned(error.to_string())))?;
+    serde_json::from_slice(payload).map_err(|error| Unread(Cow::Owned(error.to_string())))
 }

@@ -110,3 +110,17 @@ async fn a_command_that_cannot_be_is_refused() {
     let viewer = world.token("viewer").await;
     world.ask(&viewer, &format!("POST {PATH}"), json!({ "name": "x" })).await.expect(403);
 }
+
+#[tokio::test]
+async fn the_configuration_of_an_olimex_node_is_for_admins() {
+    let world = World::new().await;
+    let new = json!({ "id": "node", "links": [{ "listen": "olimex", "token": "5CCF7F01A2B3" }] });
+    world.admin("POST /api/v1/devices", new).await.expect(201);
+    world.device("a").await;
+    let operator = world.token("operator").await;
+    let send = |id: &str| format!("POST /api/v1/devices/{id}/commands");
+    world.ask(&operator, &send("node"), json!({ "name": "/config/iot" })).await.expect(403);
+    world.ask(&operator, &send("node"), json!({ "name": "/relay" })).await.expect(202);
+    world.ask(&operator, &send("a"), json!({ "name": "/config/iot" })).await.expect(202);
+    world.admin(&send("node"), json!({ "name": "/config/iot" })).await.expect(202);
+}

@@ -56,6 +56,8 @@ enum Spoken {
     Echo,
     /// A node of OLIMEX IoT, which says who it is in its first frames.
     OlimexNode,
+    /// A page that was made for the server of OLIMEX IoT.
+    OlimexPage,
 }
 
 impl Spoken {
@@ -70,6 +72,8 @@ impl Spoken {
             {
                 Some(Self::OlimexNode)
             }
+            "/clients" => Some(Self::OlimexPage),
+            path if path.starts_with("/clients/api-key/") => Some(Self::OlimexPage),
             _ => None,
         }
     }
@@ -131,6 +135,11 @@ pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stre
             mqtt::serve(server, stream, peer).await;
         }
         (Spoken::Live, principal) => live::serve(server, Socket::new(stream, &behind), principal, peer).await,
+        (Spoken::OlimexPage, Some(principal)) => {
+            olimex::serve_page(server, Socket::new(stream, &behind), principal, peer).await;
+        }
+        // Who asks was recognised at the upgrade.
+        (Spoken::OlimexPage, None) => {}
         (Spoken::OlimexNode, _) => olimex::serve(server, Socket::new(stream, &behind), peer).await,
         (Spoken::Echo, _) => {
             let mut shutdown = door.shutdown;
@@ -228,9 +237,11 @@ async fn upgrade(
         // Its `Authorization` and `Origin: null` count for nothing, as at the system's own server.
         return Ok((handshake::response(&accept, None, &[]), None));
     }
-    let token = credentials::of_query(head.query, "token");
+    let of_path = head.path.strip_prefix("/clients/api-key/").map(str::to_owned);
+    let authorization = head.get("authorization").filter(|_| of_path.is_none());
+    let token = of_path.or_else(|| credentials::of_query(head.query, "token"));
     let shown = Credentials {
-        authorization: head.get("authorization"),
+        authorization,
         cookie: head.get("cookie"),
         origin: head.get("origin"),
         host: head.get("host"),
@@ -239,6 +250,9 @@ async fn upgrade(
     let principal = shown.recognise(&server.hub, peer.address.ip()).await?;
     if spoken == Spoken::Echo && principal.is_none() {
         return Err(Problem::unauthenticated("Send `Authorization: Bearer TOKEN`, or `?token=TOKEN`."));
+    }
+    if spoken == Spoken::OlimexPage && principal.as_ref().is_none_or(|who| who.device().is_some()) {
+        return Err(Problem::forbidden("Sign in at the dashboard first, or use /clients/api-key/TOKEN."));
     }
     Ok((handshake::response(&accept, None, &[]), principal))
 }

@@ -340,3 +340,92 @@ async fn a_posted_event_is_kept_and_answered_with_its_length() {
     }
     assert_eq!(latest(&world, "ADC.Value"), Some(Reading::Integer(4)));
 }
+
+/// A page that was made for the system's own server.
+async fn page(world: &World, path: &str) -> Node {
+    Node::connect(world, path).await
+}
+
+/// The next event for a page that is about this resource.
+async fn next_event(page: &mut Node, url: &Value) -> Value {
+    loop {
+        match page.hear().await {
+            Heard::Text(event) if event["EventURL"] == *url => return event,
+            Heard::Text(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_sees_the_events_of_nodes_and_sends_commands() {
+    let world = World::new().await;
+    let mut node = Node::logged_in(&world).await;
+    node.say(&[r#"{"Name" : "barn", "Token" : "5CCF7F01A2B3"}"#, RELAY]).await;
+    until(|| latest(&world, "Relay")).await;
+    let mut page = page(&world, &format!("/clients/api-key/{ADMIN}")).await;
+    let replayed = next_event(&mut page, &json!("/relay")).await;
+    assert_eq!(replayed["EventNode"]["Token"], "5CCF7F01A2B3");
+    assert!(replayed["EventNode"].get("User").is_none());
+
+    let said = json!({"EventNode":{"Token":"5CCF7F01A2B3"},"EventData":{"URL":"/relay","Method":"POST","Data":{"Relay":0}}});
+    page.say(&[&said.to_string()]).await;
+    let Heard::Text(command) = node.hear().await else { panic!("no command") };
+    assert_eq!((&command["URL"], &command["Data"]), (&json!("/relay"), &json!({ "Relay": 0 })));
+    let answer =
+        json!({"EventURL":"/relay","EventData":{"Status":"OK","Data":{"Relay":0},"ref":command["ref"]}});
+    node.say(&[&answer.to_string()]).await;
+    assert_eq!(next_event(&mut page, &json!("/relay")).await["EventData"]["Data"]["Relay"], 0);
+
+    page.say(&[r#"{"EventNode":{"Token":"nobody"},"EventData":{"URL":"/relay"}}"#]).await;
+    let refused = next_event(&mut page, &Value::Null).await;
+    assert_eq!(refused["EventData"], json!({"Device":"IoT-Server","Error":"Node is not connected [nobody]"}));
+    page.say(&[r#"{"EventNode":{"Token":"barn"},"EventData":{"Command":"Close connection"}}"#]).await;
+    assert_eq!(node.hear().await, Heard::Closed(1008, "Connection closed by user".to_owned()));
+    let closed = next_event(&mut page, &Value::Null).await;
+    assert_eq!(closed["EventData"]["Data"]["Reason"], "1008: Connection closed by user");
+}
+
+/// Asks as a script does, and gives status and body.
+async fn ask(world: &World, request: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(world.http).await.unwrap();
+    let length = body.len();
+    let text = format!(
+        "{request} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("access-control-allow-origin: *"), "{head}");
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_script_lists_nodes_and_sends_them_commands() {
+    let world = World::new().await;
+    let mut node = Node::logged_in(&world).await;
+    let about = json!({"EventURL":"/config/about","EventData":{"Status":"OK","Data":{"About":{"SDKVersion":"1.5.2"}}}});
+    let list = json!({"EventURL":"/devices","EventData":{"Data":{"Devices":[{"URL":"/relay","Found":1},{"URL":"/x","Found":0}]}}});
+    node.say(&[&about.to_string(), &list.to_string(), RELAY]).await;
+    until(|| latest(&world, "Relay")).await;
+    let key = format!("api-key/{ADMIN}");
+    let (status, nodes) = ask(&world, &format!("GET /api/nodes/{key}"), "").await;
+    assert_eq!((status, nodes.as_array().unwrap().len()), (200, 1));
+    assert_eq!((&nodes[0]["Token"], &nodes[0]["About"]["SDKVersion"]), (&json!("s1"), &json!("1.5.2")));
+    assert_eq!(nodes[0]["Devices"], json!([{ "URL": "/relay", "Found": 1 }]));
+    let id = nodes[0]["id"].as_u64().unwrap();
+    let set = r#"{"URL":"/relay","Method":"POST","Data":{"Relay":2}}"#;
+    let ok = (200, json!({ "Status": "OK" }));
+    assert_eq!(ask(&world, &format!("POST /api/nodes/{id}/{key}"), set).await, ok);
+    let Heard::Text(command) = node.hear().await else { panic!("no command") };
+    assert_eq!(command["Data"], json!({ "Relay": 2 }));
+    let unknown = (200, json!({ "Status": "Invalid nodeID" }));
+    assert_eq!(ask(&world, &format!("POST /api/nodes/1/{key}"), set).await, unknown);
+    let invalid = (400, json!({ "Status": "Invalid request" }));
+    assert_eq!(ask(&world, &format!("POST /api/nodes/{id}/{key}"), "[").await, invalid);
+    let denied = (401, json!({ "Status": "Access denied" }));
+    assert_eq!(ask(&world, "GET /api/nodes", "").await, denied);
+    assert_eq!(ask(&world, &format!("GET /api/nodes/api-key/{TOKEN}"), "").await, denied);
+    assert_eq!(ask(&world, "OPTIONS /api/nodes", "").await.0, 200);
+}

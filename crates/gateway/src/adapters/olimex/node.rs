@@ -14,7 +14,6 @@ use roost_hub::principal::Principal;
 use roost_wire::olimex::{self, Event, Identification, Incoming};
 use roost_wire::websocket::{Kind, close_code};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::commands::{Answered, SentCommands, frame};
@@ -77,8 +76,7 @@ pub(crate) async fn serve(server: Admitted, mut socket: Socket, peer: Peer) {
     };
     let LoggedIn { principal, identification, kept } = logged_in;
     let Some(device) = principal.device().cloned() else { return };
-    let node =
-        Arc::new(Node { tenant: principal.tenant.clone(), device: device.clone(), closing: Notify::new() });
+    let node = Node::new(&principal.tenant, &device, peer.address);
     if !server.olimex.enter(&node, server.timers.now()) {
         let text = format_args!("two nodes take each other's place; the older connection stays");
         mapping::note(&server.hub, &principal, text);
@@ -201,6 +199,7 @@ impl Served {
 
     /// The node's names go into its twin.
     fn identify(&self, identification: &Identification) {
+        self.node.identify(identification);
         let (tenant, device) = self.place();
         let names = json!({ "Name": identification.name, "Token": identification.token });
         if let Err(error) = self.hub().report(&tenant, &device, names, self.hub().now()) {
@@ -235,6 +234,7 @@ impl Served {
             None => {}
         }
         mapping::take(&hub, &mut self.session, event);
+        self.server.olimex.tell(&self.node, event);
         if event.url() == Some("/devices")
             && let Some(found) = mapping::found_devices(event)
         {
@@ -354,6 +354,7 @@ impl Served {
         let event = Event::note("Connection close", json!({ "Reason": shown }));
         let hub = Arc::clone(&self.server.hub);
         mapping::take(&hub, &mut self.session, &event);
+        self.server.olimex.tell(&self.node, &event);
         let Self { server, socket, session, node, .. } = self;
         session.leave(how, None);
         server.olimex.leave(&node);

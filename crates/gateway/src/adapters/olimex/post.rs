@@ -55,7 +55,7 @@ impl LastPosts {
     }
 }
 
-pub(in crate::adapters) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/events", post(of_account)).route("/events/{token}", post(of_token))
 }
 

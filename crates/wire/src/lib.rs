@@ -6,6 +6,7 @@ pub mod json;
 pub mod lines;
 pub mod mqtt;
 pub mod olimex;
+pub mod radio;
 pub mod spot;
 pub mod telemetry;
 pub mod websocket;

@@ -6,6 +6,7 @@
 //! whose profile names the family, whether that device speaks for itself or is a gateway.
 
 mod open;
+mod sparkplug;
 mod thingsboard;
 
 use std::borrow::Cow;

@@ -125,6 +125,8 @@ impl Gateway {
         runners.spawn(async move { shared.durable.run().await });
         let shared = Arc::clone(&self.shared);
         runners.spawn(async move { shared.spots.run(&shared).await });
+        let shared = Arc::clone(&self.shared);
+        runners.spawn(async move { shared.dialects.run(&shared).await });
         if let Some(tls) = self.tls.clone() {
             runners.spawn(async move { tls.run().await });
         }

@@ -17,6 +17,7 @@ use crate::mailbox::Mailboxes;
 use crate::pace::Paces;
 use crate::presence::PresenceBoard;
 use crate::registry::{Registry, Throttle};
+use crate::speech::Speech;
 use crate::storage::{Durability, Position, StorageError, Store};
 use crate::time::{Clock, Timestamp};
 use crate::topic::{InvalidTopic, Topic};
@@ -135,6 +136,7 @@ pub struct Hub {
     pub(crate) presence: PresenceBoard,
     pub(crate) latest: LatestValues,
     pub(crate) paces: Paces,
+    pub(crate) speech: Speech,
     pub(crate) checkpoints: Mutex<Checkpoints>,
     /// Everything as it happens.
     pub live: LiveFeed,
@@ -181,6 +183,7 @@ impl Hub {
             presence: PresenceBoard::default(),
             latest: LatestValues::default(),
             paces: Paces::default(),
+            speech: Speech::default(),
             checkpoints: Mutex::default(),
             live: LiveFeed::default(),
             counters: Counters::default(),

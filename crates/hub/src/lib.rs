@@ -24,6 +24,7 @@ pub mod principal;
 pub mod reading;
 pub mod record;
 pub mod registry;
+pub mod speech;
 pub mod storage;
 pub mod time;
 pub mod topic;

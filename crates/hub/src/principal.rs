@@ -181,8 +181,28 @@ impl Principal {
         format!("{}/{}", self.tenant, self.actor)
     }
 
-    /// Writes out a device's `me/…` as `devices/{id}/…`, also behind `$share/{name}/`. Everything
-    /// else stays as it is.
+    /// The dialect that the device's profile names.
+    #[must_use]
+    pub fn dialect(&self) -> Option<&str> {
+        match &self.actor {
+            Actor::Device { grants, .. } => grants.dialect(),
+            Actor::Application { .. } | Actor::User { .. } => None,
+        }
+    }
+
+    /// Whether a topic or filter is one of the device's own under a name that its family has for
+    /// everybody's ([`crate::access::GrantRules::own`]).
+    #[must_use]
+    pub fn is_family_name(&self, text: &str) -> bool {
+        match &self.actor {
+            Actor::Device { grants, .. } => grants.is_own(split_share(text).1),
+            Actor::Application { .. } | Actor::User { .. } => false,
+        }
+    }
+
+    /// Writes out a device's `me/…` as `devices/{id}/…`, and a topic that its family has one name
+    /// for as `devices/{id}/` and that name, also behind `$share/{name}/`. Everything else stays as
+    /// it is.
     ///
     /// # Errors
     /// [`NotADevice`] when somebody else says `me`.
@@ -190,18 +210,33 @@ impl Principal {
         let (share, name) = split_share(text);
         let Some(rest) = name.strip_prefix("me").filter(|rest| rest.is_empty() || rest.starts_with('/'))
         else {
-            return Ok(Cow::Borrowed(text));
+            return Ok(match &self.actor {
+                Actor::Device { device, grants, .. } if grants.is_own(name) => {
+                    Cow::Owned(format!("{share}devices/{device}/{name}"))
+                }
+                _ => Cow::Borrowed(text),
+            });
         };
         let device = self.device().ok_or(NotADevice)?;
         Ok(Cow::Owned(format!("{share}devices/{device}{rest}")))
     }
 
-    /// The name by which a device knows one of its own topics: `me/…` for `devices/{id}/…`. `None`
-    /// for everybody else's topics, and for those who are no devices.
+    /// The name by which a device knows one of its own topics: `me/…` for `devices/{id}/…`, or its
+    /// family's. `None` for everybody else's topics, and for those who are no devices.
     #[must_use]
     pub fn own_name(&self, topic: &str) -> Option<String> {
         let rest = topic.strip_prefix("devices/")?.strip_prefix(self.device()?.as_str())?;
-        rest.starts_with('/').then(|| format!("me{rest}"))
+        let name = rest.strip_prefix('/')?;
+        Some(if self.is_family_name(name) { name.to_owned() } else { format!("me{rest}") })
+    }
+
+    /// The topic as the device's family writes it.
+    #[must_use]
+    pub fn family_name<'a>(&self, topic: &'a str) -> &'a str {
+        let own = self.device().and_then(|device| {
+            topic.strip_prefix("devices/")?.strip_prefix(device.as_str())?.strip_prefix('/')
+        });
+        own.filter(|name| self.is_family_name(name)).unwrap_or(topic)
     }
 }
 
@@ -262,6 +297,37 @@ mod tests {
         assert_eq!(sensor.own_name("devices/s1/telemetry").as_deref(), Some("me/telemetry"));
         assert_eq!(sensor.own_name("devices/s11/telemetry"), None);
         assert_eq!(sensor.own_name("devices/s1"), None);
+    }
+
+    #[test]
+    fn a_name_that_a_family_has_for_everybodys_topic_is_each_devices_own() {
+        let rules = crate::access::GrantRules {
+            own: vec!["$x/".to_owned(), "v1/me/".to_owned()],
+            ..Default::default()
+        };
+        let id = DeviceId::parse("s1").unwrap();
+        let grants = Grants::new(&rules, &id).unwrap();
+        let profile = ProfileId::parse("p").unwrap();
+        let sensor = principal(Actor::Device { device: id, profile, grants });
+        for (short, full) in [
+            ("v1/me/a", "devices/s1/v1/me/a"),
+            ("v1/me/+", "devices/s1/v1/me/+"),
+            ("$x/#", "devices/s1/$x/#"),
+            ("$share/g/v1/me/a", "$share/g/devices/s1/v1/me/a"),
+            ("v1/#", "v1/#"),
+            ("me/a", "devices/s1/a"),
+        ] {
+            assert_eq!(sensor.full_name(short).unwrap(), full);
+        }
+        assert_eq!(sensor.own_name("devices/s1/v1/me/a").as_deref(), Some("v1/me/a"));
+        assert_eq!(sensor.own_name("devices/s1/a").as_deref(), Some("me/a"));
+        assert_eq!(sensor.family_name("devices/s1/$x/a"), "$x/a");
+        assert_eq!(sensor.family_name("devices/s2/$x/a"), "devices/s2/$x/a");
+        assert_eq!(device("s1").full_name("$x/a").unwrap(), "$x/a");
+        for own in ["devices/", "v1", "/", "$SYS/", "a/+/"] {
+            let rules = crate::access::GrantRules { own: vec![own.to_owned()], ..Default::default() };
+            assert!(Grants::new(&rules, &DeviceId::parse("s1").unwrap()).is_err(), "{own}");
+        }
     }
 
     #[test]

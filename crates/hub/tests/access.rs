@@ -125,6 +125,7 @@ fn rules() -> impl Strategy<Value = GrantRules> {
     let scope = prop_oneof![Just(Scope::Standard), Just(Scope::Strict)];
     (scope, filters(), filters(), filters(), filters()).prop_map(
         |(scope, publish, receive, deny_publish, deny_receive)| GrantRules {
+            own: Vec::new(),
             scope,
             publish,
             receive,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::id::DeviceId;
-use crate::topic::TopicFilter;
+use crate::topic::{Topic, TopicFilter};
 
 /// The most filters in one list of a profile.
 pub const GRANT_FILTERS_MAX: usize = 100;
@@ -38,6 +38,9 @@ pub struct GrantRules {
     pub deny_publish: Vec<String>,
     /// Never to be received.
     pub deny_receive: Vec<String>,
+    /// What topics begin with that a family of devices has one name for and that are each device's
+    /// own all the same (`v1/devices/me/`, `$iothub/`): inside they stand below `devices/{id}/`.
+    pub own: Vec<String>,
 }
 
 /// The grants of one device, ready to be asked. Cheap to clone.
@@ -46,6 +49,7 @@ pub struct Grants {
     pub(super) scope: Scope,
     pub(super) filters: Option<Arc<Filters>>,
     pub(super) family: Arc<Family>,
+    dialect: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +58,7 @@ pub(super) struct Filters {
     pub(super) receive: Vec<TopicFilter>,
     pub(super) deny_publish: Vec<TopicFilter>,
     pub(super) deny_receive: Vec<TopicFilter>,
+    own: Vec<Box<str>>,
 }
 
 impl Grants {
@@ -74,15 +79,16 @@ impl Grants {
     /// # Errors
     /// Names the filter that is none, or the list that is too long.
     pub fn new(rules: &GrantRules, device: &DeviceId) -> Result<Self, String> {
-        let lists = [&rules.publish, &rules.receive, &rules.deny_publish, &rules.deny_receive];
+        let lists = [&rules.publish, &rules.receive, &rules.deny_publish, &rules.deny_receive, &rules.own];
         let mut grants = Self { scope: rules.scope, ..Self::default() };
         if lists.iter().any(|list| !list.is_empty()) {
-            let [publish, receive, deny_publish, deny_receive] = lists;
+            let [publish, receive, deny_publish, deny_receive, own] = lists;
             grants.filters = Some(Arc::new(Filters {
                 publish: parse(publish, device)?,
                 receive: parse(receive, device)?,
                 deny_publish: parse(deny_publish, device)?,
                 deny_receive: parse(deny_receive, device)?,
+                own: parse_own(own)?,
             }));
         }
         Ok(grants)
@@ -94,6 +100,42 @@ impl Grants {
         self.family = family;
         self
     }
+
+    /// The same for a device that speaks a dialect.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Option<&str>) -> Self {
+        self.dialect = dialect.map(Arc::from);
+        self
+    }
+
+    /// The dialect that the device speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Option<&str> {
+        self.dialect.as_deref()
+    }
+
+    /// Whether a topic or filter, as the device writes it, is one of its own without saying `me`.
+    #[must_use]
+    pub fn is_own(&self, name: &str) -> bool {
+        self.filters.as_ref().is_some_and(|filters| filters.own.iter().any(|own| name.starts_with(&**own)))
+    }
+}
+
+fn parse_own(texts: &[String]) -> Result<Vec<Box<str>>, String> {
+    if texts.len() > GRANT_FILTERS_MAX {
+        return Err(format!("a profile has at most {GRANT_FILTERS_MAX} filters in one list"));
+    }
+    let own = texts.iter().map(|text| {
+        let is_kept = ["devices/", "me/", "$SYS/", "$share/"].iter().any(|kept| text.starts_with(kept));
+        match Topic::parse(text) {
+            Ok(_) if text.ends_with('/') && text.len() > 1 && !is_kept => Ok(Box::from(text.as_str())),
+            Ok(_) => {
+                Err(format!("{text:?}: what own topics begin with ends with `/` and is not the server's"))
+            }
+            Err(invalid) => Err(format!("{text:?}: {invalid}")),
+        }
+    });
+    own.collect()
 }
 
 fn parse(texts: &[String], device: &DeviceId) -> Result<Vec<TopicFilter>, String> {
@@ -131,6 +173,17 @@ impl Family {
             return None;
         }
         self.parents().get(child).cloned()
+    }
+
+    /// The devices that stand under `parent`.
+    #[must_use]
+    pub fn children_of(&self, parent: &DeviceId) -> Vec<DeviceId> {
+        if self.size.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        let parents = self.parents();
+        let children = parents.iter().filter(|(_, found)| *found == parent);
+        children.filter_map(|(child, _)| DeviceId::parse(child).ok()).collect()
     }
 
     /// Whether `child` stands under `parent`.

@@ -7,11 +7,16 @@ use crate::hub::Hub;
 use crate::id::{DeviceId, TenantId};
 use crate::mailbox::Command;
 use crate::message::{Message, Properties, QoS};
+use crate::speech::ToSay;
 use crate::topic::{Topic, TopicFilter};
 
+use super::outbox::{Errand, Marks, OnceDelivered};
 use super::publish::queued;
 use super::session::Shared;
-use super::tree::Subscriber;
+use super::tree::{Subscriber, SubscriptionFlags};
+
+/// Dialects whose commands are ours.
+const OUR_WORDS: [&str; 3] = ["native", "senml", "influx"];
 
 fn command_topic(device: &DeviceId) -> Option<Topic> {
     Topic::parse(&format!("devices/{device}/commands")).ok()
@@ -33,6 +38,20 @@ fn command_message(topic: Topic, command: &Command) -> Arc<Message> {
     Arc::new(message)
 }
 
+/// It is said in our own words, which a device answers.
+fn native(command: &Command) -> Box<Errand> {
+    let (device, id) = (command.device.clone(), command.id.clone());
+    Box::new(Errand { device, id, once_delivered: OnceDelivered::Answer })
+}
+
+/// Whether our own words mean nothing to the client, unless it asks for them by name: a family's
+/// client that listens to everything would take them away from its dialect.
+fn speaks_dialect(shared: &Shared) -> bool {
+    let facts = shared.facts();
+    let dialect = facts.principal.as_ref().and_then(|principal| principal.dialect());
+    dialect.is_some_and(|dialect| !OUR_WORDS.contains(&dialect))
+}
+
 impl Hub {
     /// Hands a new command to the device, if it is connected and listens; others who listen get a
     /// copy. In which session a device gets it is the first connected one's luck.
@@ -45,9 +64,10 @@ impl Hub {
         let mut is_taken = false;
         for mut target in self.targets(&matched, &message, None) {
             if target.shared.facts().owner.device() == Some(device) {
-                if !is_taken && target.shared.outbox().is_connected {
+                let is_meant = target.queued.marks.has(Marks::OWN_NAME) || !speaks_dialect(&target.shared);
+                if is_meant && !is_taken && target.shared.outbox().is_connected {
                     is_taken = true;
-                    target.queued.command = Some(Box::new(command.id.clone()));
+                    target.queued.command = Some(native(command));
                     self.deliver_to(&target.shared, target.queued, &mut wakes);
                 }
                 continue;
@@ -59,6 +79,9 @@ impl Hub {
             self.deliver_to(&target.shared, target.queued, &mut wakes);
         }
         wakes.into_iter().for_each(Waker::wake);
+        if !is_taken {
+            self.speech.note(&tenant.id, device, ToSay::Commands);
+        }
     }
 
     /// A device that has just subscribed to its commands gets those that wait.
@@ -74,6 +97,10 @@ impl Hub {
         let Some(topic) = command_topic(device).filter(|topic| filter.matches(topic.as_str())) else {
             return;
         };
+        let is_own_name = subscriber.options.flags.has(SubscriptionFlags::OWN_NAME);
+        if !is_own_name && speaks_dialect(shared) {
+            return;
+        }
         let now = self.now();
         let mut commands = self.unconfirmed_commands(&shared.tenant.id, device, now);
         commands.extend(self.waiting_commands(&shared.tenant.id, device, now));
@@ -83,7 +110,7 @@ impl Hub {
                 continue;
             }
             let mut queued = queued(subscriber, &command_message(topic.clone(), &command));
-            queued.command = Some(Box::new(command.id));
+            queued.command = Some(native(&command));
             self.deliver_to(shared, queued, wakes);
         }
     }

@@ -10,7 +10,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::id::CommandId;
+use crate::id::{CommandId, DeviceId};
 use crate::message::{Message, QoS};
 use crate::storage::Position;
 
@@ -124,7 +124,25 @@ pub(crate) struct Queued {
     /// Payload and topic, in bytes, whether they are in memory or not.
     pub(crate) length: u32,
     pub(crate) identifiers: Identifiers,
-    pub(crate) command: Option<Box<CommandId>>,
+    pub(crate) command: Option<Box<Errand>>,
+}
+
+/// The command that a message carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Errand {
+    /// Whose: the session's own device, or one behind it.
+    pub(crate) device: DeviceId,
+    pub(crate) id: CommandId,
+    pub(crate) once_delivered: OnceDelivered,
+}
+
+/// What becomes of a command when the protocol says that it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnceDelivered {
+    /// The device will answer.
+    Answer,
+    /// Nobody will answer: it is done.
+    Done,
 }
 
 /// The yes-or-no facts of what waits.
@@ -518,7 +536,7 @@ impl Outbox {
 
     /// Whether the command waits or is on its way.
     pub(crate) fn has_command(&self, id: &CommandId) -> bool {
-        self.all().any(|queued| queued.command.as_deref() == Some(id))
+        self.all().any(|queued| queued.command.as_ref().is_some_and(|errand| errand.id == *id))
     }
 
     /// An incoming QoS 2 packet id; whether it is new.

@@ -17,9 +17,11 @@ use crate::principal::{Actor, Principal};
 use crate::record::{ExactlyOnceId, Outcome, Record, SessionNumber};
 use crate::storage::{Position, StorageError};
 use crate::time::Timestamp;
-use crate::topic::Subscribed;
+use crate::topic::{Subscribed, Topic};
 
-use super::outbox::{CloseReason, Delivery, Marks, Outbox, Outgoing, Queued, packet_id};
+use super::outbox::{
+    CloseReason, Delivery, Errand, Marks, OnceDelivered, Outbox, Outgoing, Queued, packet_id,
+};
 use super::publish::{Origin, PublishError, Published};
 use super::tree::SubscriptionOptions;
 use super::will::Will;
@@ -275,6 +277,26 @@ impl Session {
         published
     }
 
+    /// Whether the client may publish there.
+    #[must_use]
+    pub fn may_publish(&self, topic: &Topic) -> bool {
+        self.hub.check_publish(&self.principal, topic).is_ok()
+    }
+
+    /// Whether a QoS 2 message of this packet id was taken and is not released yet.
+    #[must_use]
+    pub fn has_incoming(&self, packet_id: NonZeroU16) -> bool {
+        self.shared.outbox().incoming().any(|known| known == packet_id)
+    }
+
+    /// The will, when it is to be sent as soon as the connection is lost.
+    #[must_use]
+    pub fn will_at_once(&self) -> Option<Message> {
+        let facts = self.shared.facts();
+        let will = facts.will.as_ref().filter(|will| will.delay.is_zero())?;
+        (self.connection == self.shared.connection()).then(|| will.message.clone())
+    }
+
     /// PUBREL came: frees the packet id.
     ///
     /// # Errors
@@ -409,12 +431,10 @@ impl Session {
     /// What must be durable before the message leaves; `None` when it is a command that must not
     /// leave (any more).
     fn command_leaves(&self, queued: &Queued) -> Option<Position> {
-        let (Some(command), Some(device)) = (&queued.command, self.principal.device()) else {
-            return Some(Position(0));
-        };
+        let Some(Errand { device, id, .. }) = queued.command.as_deref() else { return Some(Position(0)) };
         let receipt = if queued.qos == QoS::AtMostOnce { Receipt::None } else { Receipt::Awaited };
         // A store that cannot say "sent" must not let it be sent.
-        self.hub.mark_sent(&self.principal.tenant, device, command, receipt).ok().flatten()
+        self.hub.mark_sent(&self.principal.tenant, device, id, receipt).ok().flatten()
     }
 
     fn settle(&mut self, id: NonZeroU16) -> Option<Queued> {
@@ -434,11 +454,14 @@ impl Session {
             Some(_) => {}
         }
         let settled = self.settle(packet_id);
-        if let (Some(command), Some(device)) =
-            (settled.and_then(|queued| queued.command), self.principal.device())
-        {
+        if let Some(errand) = settled.and_then(|queued| queued.command) {
+            let Errand { device, id, once_delivered } = *errand;
+            let tenant = &self.principal.tenant;
             // Should the store fail, the command stays "sent", which is true as well.
-            drop(self.hub.mark_delivered(&self.principal.tenant, device, &command));
+            drop(self.hub.mark_delivered(tenant, &device, &id));
+            if once_delivered == OnceDelivered::Done {
+                drop(self.hub.take_result(tenant, &device, id.as_str(), b"{\"ok\":true}", self.hub.now()));
+            }
         }
         Acknowledged::Done
     }

@@ -217,7 +217,10 @@ impl Hub {
             return Ok(());
         }
         waiting.last_seen_at = now;
-        waiting.proposed = recognised.proposed;
+        // Not every message says what the device is.
+        if recognised.proposed != Proposed::default() {
+            waiting.proposed = recognised.proposed;
+        }
         waiting.sample = merged(waiting.sample, recognised.sample);
         match fact::put(&*self.store.table, key, &waiting, Expected::Revision(revision)) {
             // Whoever was quicker has heard of it just now, or has let it in.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::index::{Drop, command_key, index_key, key_ends_at};
+use super::index::{Drop, Open, command_key, index_key, key_ends_at};
 use super::list::decode;
 use super::{Command, CommandEvent, CommandState, Receipt, state};
 use crate::Hub;
@@ -37,6 +37,22 @@ impl Hub {
     #[must_use]
     pub fn unconfirmed_commands(&self, tenant: &TenantId, device: &DeviceId, now: Timestamp) -> Vec<Command> {
         self.commands_where(tenant, device, now, CommandState::Sent)
+    }
+
+    /// Whether the device has a command that is not finished. Costs one look-up.
+    pub(crate) fn has_open_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool {
+        let shard = self.mailboxes.boxes.shard(device);
+        shard.get(tenant, device).is_some_and(|mailbox| !mailbox.open.is_empty())
+    }
+
+    /// The ids of the commands that left and are not finished, the oldest first: what an answer may be
+    /// to.
+    #[must_use]
+    pub fn unanswered_commands(&self, tenant: &TenantId, device: &DeviceId) -> Vec<CommandId> {
+        let shard = self.mailboxes.boxes.shard(device);
+        let Some(mailbox) = shard.get(tenant, device) else { return Vec::new() };
+        let has_left = |open: &Open| matches!(open.state, CommandState::Sent | CommandState::Delivered);
+        mailbox.open.iter().filter(|(_, open)| has_left(open)).map(|(id, _)| id.clone()).collect()
     }
 
     fn commands_where(

@@ -260,7 +260,7 @@ impl Hub {
             actor: Actor::Device {
                 device: device.id.clone(),
                 profile: device.profile.clone(),
-                grants: grants.with_family(Arc::clone(&state.family)),
+                grants: grants.with_family(Arc::clone(&state.family)).with_dialect(profile.dialect()),
             },
             credential: credential.map(|id| CredentialRef { id: id.clone(), expires_at: None }),
         }))

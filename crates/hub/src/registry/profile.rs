@@ -76,16 +76,29 @@ impl Profile {
             "strict" => profile.grants.scope = Scope::Strict,
             dialect if DIALECT_PROFILES.contains(&dialect) => {
                 profile.more.insert("dialect".to_owned(), Value::from(dialect));
+                profile.grants.own = own_topics(dialect).iter().copied().map(str::to_owned).collect();
             }
             _ => return None,
         }
         Some(profile)
     }
 
-    /// The dialect that its devices speak.
+    /// The dialect that its devices speak: `"dialect":NAME`, or `"dialect":{"name":NAME,…}` where it
+    /// is configured.
     #[must_use]
     pub fn dialect(&self) -> Option<&str> {
-        self.more.get("dialect")?.as_str()
+        let dialect = self.more.get("dialect")?;
+        dialect.get("name").unwrap_or(dialect).as_str()
+    }
+}
+
+/// What the topics begin with for which a family has the same name on every device.
+fn own_topics(dialect: &str) -> &'static [&'static str] {
+    match dialect {
+        "thingsboard" => &["v1/devices/me/", "v1/gateway/"],
+        "aws" => &["$aws/"],
+        "azure" => &["$iothub/"],
+        _ => &[],
     }
 }
 
@@ -120,8 +133,8 @@ impl Hub {
         Ok(fact::all(&*self.store.table, &prefix)?.into_iter().map(|(_, profile)| profile).collect())
     }
 
-    /// Writes a profile. Where its grants change, its devices' connections are closed, so that they
-    /// hold at once. Not cancel safe.
+    /// Writes a profile. Where its grants or its dialect change, its devices' connections are closed,
+    /// so that they hold at once. Not cancel safe.
     ///
     /// # Errors
     /// [`PutProfileError`]; nothing was written.
@@ -153,6 +166,8 @@ impl Hub {
             return Err(invalid(format!("a tenant has at most {PROFILES_MAX} profiles")));
         }
         fact::set(&*self.store.table, &profile_key(tenant, &profile.id)?, profile)?;
-        Ok(before.is_some_and(|before| before.grants != profile.grants))
+        Ok(before.is_some_and(|before| {
+            before.grants != profile.grants || before.more.get("dialect") != profile.more.get("dialect")
+        }))
     }
 }

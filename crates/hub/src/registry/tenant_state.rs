@@ -14,7 +14,7 @@ use super::{fact, lock};
 /// cross.
 #[derive(Debug)]
 pub(crate) struct TenantState {
-    pub(super) family: Arc<Family>,
+    pub(crate) family: Arc<Family>,
     is_deleted: AtomicBool,
     turn: Mutex<Turn>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::hub::Hub;
 use crate::id::{DeviceId, ProfileId, TenantId};
 use crate::principal::Whose;
-use crate::storage::{Expected, StorageError};
+use crate::storage::{Expected, Position, StorageError};
 
 use super::device::{Device, check_labels, check_links, check_name, device_key};
 use super::fact::{self, Fact};
@@ -56,6 +56,31 @@ impl Hub {
         }
         self.durable(self.store.log.end()).await?;
         Ok(device)
+    }
+
+    /// Takes over what a dialect found out about a device: labels, and a name where it has none of
+    /// its own yet. Labels of people's stay where they say something else. Gives the position when it
+    /// is durable, `None` when nothing changed.
+    ///
+    /// # Errors
+    /// [`UpdateDeviceError`]; nothing was changed.
+    pub fn describe_device(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        (name, labels): (Option<String>, BTreeMap<String, String>),
+    ) -> Result<Option<Position>, UpdateDeviceError> {
+        let known = self.device(tenant, device)?.ok_or(UpdateDeviceError::Unknown)?;
+        let name = name.filter(|name| known.name == device.as_str() && *name != known.name);
+        let new = labels.into_iter().filter(|(label, _)| !known.labels.contains_key(label));
+        let mut labels = known.labels.clone();
+        labels.extend(new);
+        if name.is_none() && labels == known.labels {
+            return Ok(None);
+        }
+        let update = DeviceUpdate { name, labels: Some(labels), ..DeviceUpdate::default() };
+        self.update_device_now(tenant, device, update)?;
+        Ok(Some(self.store.log.end()))
     }
 
     fn update_device_now(

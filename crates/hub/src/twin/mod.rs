@@ -18,6 +18,7 @@ use crate::flight::FlightKind;
 use crate::id::{DeviceId, TenantId};
 use crate::live::{LiveEvent, LiveKind};
 use crate::message::{Message, QoS};
+use crate::speech::ToSay;
 use crate::storage::{Entry, Expected, Key, Position, PutError, StorageError};
 use crate::time::Timestamp;
 use crate::topic::Topic;
@@ -125,6 +126,7 @@ impl Hub {
         message.qos = QoS::AtLeastOnce;
         let published = self.publish_own(tenant, message)?;
         drop(announcing);
+        self.speech.note(tenant, device, ToSay::Twin);
         self.tell_twin(tenant, device, format_args!("desired, version {}", twin.version), (&twin, now));
         Ok((twin, published.unwrap_or(position).max(position)))
     }

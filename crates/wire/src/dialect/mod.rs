@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::json;
 use crate::telemetry::Point;
 
-pub use open::{SPOKEN, open};
+pub use open::{SPOKEN, kept_topics, open};
 
 /// Who a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -168,7 +168,8 @@ pub struct Command<'a> {
 /// What a command becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wording {
-    /// To be published in this order.
+    /// To be published in this order. None: the family has no way to say commands, and the command
+    /// waits for another contact.
     pub messages: Vec<Outgoing>,
     /// Whether an [`Answer`] will come.
     pub answer: Awaited,

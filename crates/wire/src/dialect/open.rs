@@ -9,6 +9,18 @@ use super::thingsboard::ThingsBoard;
 /// The families that are spoken over MQTT, by the names of their profiles.
 pub const SPOKEN: [&str; 2] = ["thingsboard", "sparkplug"];
 
+/// The topics whose retained messages a family's dialect that begins anew has to have heard.
+#[must_use]
+pub fn kept_topics(name: &str) -> &'static [&'static str] {
+    match name {
+        "homeassistant" | "esphome" => &["homeassistant/#"],
+        "homie" => &["homie/#"],
+        "tasmota" => &["tasmota/discovery/#"],
+        "zigbee2mqtt" => &["zigbee2mqtt/bridge/#"],
+        _ => &[],
+    }
+}
+
 /// A dialect that has heard nothing yet; `None` when no family of the name is spoken over MQTT.
 ///
 /// # Errors

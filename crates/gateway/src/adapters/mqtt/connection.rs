@@ -19,6 +19,7 @@ use super::mapping;
 use super::pace::{Pace, is_paced};
 use super::replies::{Replies, Reply, ReplyWriter};
 use super::topics::{TopicError, Topics};
+use crate::adapters::dialect;
 use crate::admission::Admitted;
 use crate::buffers::{self, Buffers};
 use crate::stream::Stream;
@@ -128,6 +129,8 @@ impl Marks {
     pub(super) const SLOWED: Self = Self(8);
     /// It has been for so long that what it sent already is refused.
     pub(super) const REFUSED: Self = Self(16);
+    /// What the client publishes is heard by its dialect.
+    pub(super) const SPEAKS: Self = Self(32);
 
     pub(super) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -155,6 +158,10 @@ impl Connection {
         }
         if is_paced(&server.hub, session.principal()) {
             marks.set(Marks::PACED);
+        }
+        if dialect::is_spoken(session.principal()) {
+            marks.set(Marks::SPEAKS);
+            server.dialects.enter(&server.hub, session.principal());
         }
         let pending = (!unread.is_empty()).then(|| Box::new(Pending { unread, ..Pending::default() }));
         Self {
@@ -555,7 +562,19 @@ impl Connection {
             // In 3.1.1 there is nothing to be said, and closing says it.
             self.protocol.close(&mqtt::Disconnect::new(reason), &mut last).ok();
         }
+        if !self.marks.has(Marks::SPEAKS) {
+            self.session.leave(how, expiry);
+            return (self.server, self.stream, last);
+        }
+        let principal = Arc::clone(self.session.principal());
+        if matches!(how, Leave::Lost | Leave::WithWill)
+            && let Some(will) = self.session.will_at_once()
+        {
+            // Nobody waits for it, and what a failing store does not take, the hub notes with the will.
+            drop(self.server.dialects.hear(&self.server.hub, &principal, &will));
+        }
         self.session.leave(how, expiry);
+        self.server.dialects.leave(&self.server.hub, &principal);
         (self.server, self.stream, last)
     }
 }

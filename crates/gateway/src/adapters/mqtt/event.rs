@@ -6,7 +6,7 @@ use std::time::Duration;
 use roost_hub::broker::{Acknowledged, Leave, PublishError, Received};
 use roost_hub::flight::FlightKind;
 use roost_hub::limit::Limit;
-use roost_hub::message::QoS;
+use roost_hub::message::{Message, QoS};
 use roost_hub::storage::{Position, StorageError};
 use roost_hub::time::Timestamp;
 use roost_wire::mqtt::connection::Topic as SaidTopic;
@@ -118,14 +118,30 @@ impl Connection {
             TopicError::Invalid => Refusal::new(ReasonCode::TopicNameInvalid, "this is no topic"),
         })?;
         let mut message = mapping::message(topic, publish, time);
-        mapping::add_readings(&mut message).map_err(|error| {
+        mapping::add_readings(&mut message, self.session.principal()).map_err(|error| {
             self.server.hub.counters.telemetry_refused_total.increment();
             Refusal::new(ReasonCode::PayloadFormatInvalid, error)
         })?;
         let exactly_once = publish.packet_id.filter(|_| publish.qos == mqtt::QoS::ExactlyOnce);
-        self.session
+        let heard = if self.marks.has(Marks::SPEAKS) { self.hear(&message, exactly_once)? } else { None };
+        let mut published = self
+            .session
             .publish(message, exactly_once)
-            .map_err(|error: PublishError| Refusal::new(mapping::publish_reason(&error), error))
+            .map_err(|error: PublishError| Refusal::new(mapping::publish_reason(&error), error))?;
+        published.is_routed |= heard.is_some();
+        published.position = published.position.max(heard);
+        Ok(published)
+    }
+
+    /// Lets the client's dialect hear a message that will be taken, unless it was taken before.
+    fn hear(&self, message: &Message, exactly_once: Option<NonZeroU16>) -> Result<Option<Position>, Refusal> {
+        let is_known = exactly_once.is_some_and(|id| self.session.has_incoming(id));
+        if is_known || !self.session.may_publish(&message.topic) {
+            return Ok(None);
+        }
+        let server = &self.server;
+        let heard = server.dialects.hear(&server.hub, self.session.principal(), message);
+        heard.map_err(|error| Refusal::new(mapping::storage_reason(&error), error))
     }
 
     /// Refuses a message. 3.1.1 has no word for it: what will never be taken is acknowledged, not
@@ -230,6 +246,9 @@ impl Connection {
             Some(start) => self.session.subscribe_from(&requests, start),
             None => self.session.subscribe(&requests),
         };
+        if self.marks.has(Marks::SPEAKS) {
+            self.server.dialects.listens(&self.server.hub, self.session.principal());
+        }
         let mut granted = subscribing.granted.iter();
         for code in codes.iter_mut().filter(|code| **code == ReasonCode::Success.code()) {
             *code = match granted.next() {

@@ -71,16 +71,30 @@ fn properties(said: &PublishProperties<'_>, now: Timestamp) -> Option<Box<Proper
     })
 }
 
-/// Puts the readings into a message whose topic is a device's telemetry.
+/// Puts the readings into a message whose topic is a device's telemetry. Without a content type it is
+/// in the format that the sender's profile names, or JSON.
 ///
 /// # Errors
 /// The payload cannot be read.
-pub(super) fn add_readings(message: &mut Message) -> Result<(), ReadingsError> {
+pub(super) fn add_readings(message: &mut Message, sender: &Principal) -> Result<(), ReadingsError> {
     if let Some(topic) = TelemetryTopic::of(&message.topic) {
-        let content_type = message.properties.as_ref().and_then(|found| found.content_type.as_deref());
+        let said = message.properties.as_ref().and_then(|found| found.content_type.as_deref());
+        let content_type = said.or(match sender.dialect() {
+            Some("senml") => Some(senml_type(&message.payload)),
+            Some("influx") => Some("application/x-influx-line"),
+            _ => None,
+        });
         message.telemetry = Some(readings::read(topic, &message.payload, content_type, message.time)?);
     }
     Ok(())
+}
+
+/// SenML in JSON is an array or an object; in CBOR no pack begins with such a byte.
+fn senml_type(payload: &[u8]) -> &'static str {
+    match payload.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[' | b'{') => "application/senml+json",
+        _ => "application/senml+cbor",
+    }
 }
 
 /// What a client asks for in CONNECT.
@@ -126,7 +140,7 @@ fn will(said: &mqtt::Will<'_>, principal: &Principal, now: Timestamp) -> Result<
         correlation_data: said.properties.correlation_data.map(Bytes::copy_from_slice),
         user: user(&said.properties.user_properties),
     }));
-    add_readings(&mut message).map_err(|_unreadable| ReasonCode::PayloadFormatInvalid)?;
+    add_readings(&mut message, principal).map_err(|_unreadable| ReasonCode::PayloadFormatInvalid)?;
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Ok(Will {
         message,
@@ -147,11 +161,13 @@ pub(super) fn subscribe_request(
     let principal = session.principal();
     let full = principal.full_name(said.filter).map_err(|_not_a_device| ReasonCode::NotAuthorized)?;
     let is_own_name = matches!(full, std::borrow::Cow::Owned(_));
+    // Some families use one topic both ways, and expect no echo.
+    let is_two_way = is_own_name && principal.is_family_name(said.filter);
     let bounded = session.hub().check_topic_bounds(said.filter).and_then(|()| Subscribed::parse(&full));
     let subscribed = bounded.map_err(|_invalid| ReasonCode::TopicFilterInvalid)?;
     let flags = SubscriptionFlags::default()
         .with(SubscriptionFlags::OWN_NAME, is_own_name.into())
-        .with(SubscriptionFlags::NO_LOCAL, said.options.no_local.into())
+        .with(SubscriptionFlags::NO_LOCAL, (said.options.no_local || is_two_way).into())
         .with(SubscriptionFlags::RETAIN_AS_PUBLISHED, said.options.retain_as_published.into());
     Ok(SubscribeRequest {
         subscribed,

@@ -1,0 +1,313 @@
+//! What one message says, and of whom.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use roost_hub::Hub;
+use roost_hub::broker::PublishError;
+use roost_hub::flight::FlightKind;
+use roost_hub::id::DeviceId;
+use roost_hub::inbox::{Proposed, Recognised, Recognition};
+use roost_hub::mailbox::TakeResultError;
+use roost_hub::message::Message;
+use roost_hub::principal::Principal;
+use roost_hub::reading::Quality;
+use roost_hub::registry::UpdateDeviceError;
+use roost_hub::storage::{Position, StorageError};
+use roost_hub::time::Timestamp;
+use roost_hub::twin::ReportTwinError;
+use roost_wire::dialect::{About, Answer, Description, Outgoing, Presence, Said, TwinReason, What};
+use serde_json::{Map, Value, json};
+
+use super::mapping;
+use super::speaker::Speaker;
+use crate::adapters::readings::reading;
+
+/// The member of `reported` under which a family's keys stand, with name, unit and command.
+const KEYS: &str = "Keys";
+
+/// See the module.
+pub(super) struct Hearing<'a> {
+    hub: &'a Hub,
+    principal: &'a Arc<Principal>,
+    speaker: &'a Speaker,
+    now: Timestamp,
+    /// Up to here everything must be durable; 0 when nothing was written.
+    position: Position,
+}
+
+/// A device that a statement is about.
+struct Subject {
+    device: DeviceId,
+    /// What the family calls it, when it is not the speaker itself.
+    name: Option<String>,
+}
+
+impl<'a> Hearing<'a> {
+    pub(super) fn new(
+        hub: &'a Hub,
+        principal: &'a Arc<Principal>,
+        speaker: &'a Speaker,
+        now: Timestamp,
+    ) -> Self {
+        Self { hub, principal, speaker, now, position: Position(0) }
+    }
+
+    pub(super) fn hear(mut self, message: &Message) -> Result<Option<Position>, StorageError> {
+        let topic = self.principal.family_name(message.topic.as_str());
+        let heard = {
+            let mut state = self.speaker.state();
+            let Some(dialect) = state.dialect(self.hub, self.speaker) else { return Ok(None) };
+            dialect.hear(topic, &message.payload, self.now.0)
+        };
+        match heard {
+            Ok(said) => {
+                for one in said {
+                    self.take(one)?;
+                }
+            }
+            Err(unread) => {
+                self.hub.counters.telemetry_refused_total.increment();
+                self.note(None, format_args!("{topic}: {unread}"));
+            }
+        }
+        Ok(Some(self.position).filter(|position| *position > Position(0)))
+    }
+
+    fn note(&self, device: Option<&DeviceId>, text: std::fmt::Arguments<'_>) {
+        if let Some(device) = device.or(self.principal.device()) {
+            self.hub.note(&self.principal.tenant, device, FlightKind::Refused, text, self.now);
+        }
+    }
+
+    fn reached(&mut self, position: Option<Position>) {
+        self.position = self.position.max(position.unwrap_or_default());
+    }
+
+    fn take(&mut self, said: Said<'_>) -> Result<(), StorageError> {
+        if let What::Reply(outgoing) = said.what {
+            return self.say(outgoing);
+        }
+        match self.subject(&said.about)? {
+            Some(subject) => self.take_of(&subject, said.what),
+            None => self.let_wait(&said),
+        }
+    }
+
+    /// Who is meant; `None` when nobody has registered it.
+    fn subject(&self, about: &About<'_>) -> Result<Option<Subject>, StorageError> {
+        let Some(own) = self.principal.device() else { return Ok(None) };
+        let itself = || Some(Subject { device: own.clone(), name: None });
+        let About::Named(name) = about else { return Ok(itself()) };
+        if **name == *own.as_str() {
+            return Ok(itself());
+        }
+        let tenant = &self.principal.tenant;
+        let link = (self.speaker.dialect, &**name);
+        let behind = |device| Some(Subject { device, name: Some(name.to_string()) });
+        if let Some(child) = self.hub.device_by_name(tenant, Some(own), link)? {
+            return Ok(behind(child));
+        }
+        let parent = self.hub.parent_of(tenant, own);
+        if self.hub.device_by_name(tenant, parent.as_ref(), link)?.as_ref() == Some(own) {
+            return Ok(itself());
+        }
+        // A child that was registered by hand, under the name that the family has for it.
+        let by_id = DeviceId::parse(name).ok();
+        let by_id = by_id.filter(|child| self.hub.parent_of(tenant, child).as_ref() == Some(own));
+        Ok(by_id.and_then(behind))
+    }
+
+    fn take_of(&mut self, subject: &Subject, what: What<'_>) -> Result<(), StorageError> {
+        let tenant = &self.principal.tenant;
+        if subject.name.is_some() {
+            self.hub.presence_seen(tenant, &subject.device, self.speaker.dialect, self.now);
+        }
+        match what {
+            What::Readings(points) => {
+                let readings = points.into_iter().map(|point| reading(point, self.now)).collect();
+                self.publish(subject, mapping::telemetry(&subject.device, readings, self.now))
+            }
+            What::Stale(keys) => self.stale(subject, &keys),
+            What::Reported(patch) => self.report(subject, patch),
+            What::Event { name, payload } => {
+                self.publish(subject, mapping::event(&subject.device, &name, &payload, self.now))
+            }
+            What::Answer(answer) => self.answer(subject, &answer),
+            What::Presence(presence) => {
+                self.presence(subject, presence);
+                Ok(())
+            }
+            What::Description(description) => self.describe(subject, &description),
+            What::AsksTwin(request) => self.tell_twin(subject, &TwinReason::Asked(request)),
+            What::Reply(outgoing) => self.say(outgoing),
+        }
+    }
+
+    fn publish(&mut self, subject: &Subject, message: Option<Message>) -> Result<(), StorageError> {
+        let Some(message) = message else { return Ok(()) };
+        if message.telemetry.as_ref().is_some_and(|telemetry| telemetry.readings.is_empty()) {
+            return Ok(());
+        }
+        match self.hub.publish(self.principal, message) {
+            Ok(published) => self.reached(published.position),
+            Err(PublishError::Storage(error)) => return Err(error),
+            Err(error) => self.note(Some(&subject.device), format_args!("{error}")),
+        }
+        Ok(())
+    }
+
+    fn stale(&mut self, subject: &Subject, keys: &[std::borrow::Cow<'_, str>]) -> Result<(), StorageError> {
+        let latest = self.hub.latest(&self.principal.tenant, &subject.device)?;
+        let is_meant = |key: &str| keys.is_empty() || keys.iter().any(|wanted| wanted == key);
+        let held =
+            latest.values().filter(|reading| reading.quality != Quality::Stale && is_meant(&reading.key));
+        let readings = held.map(|reading| mapping::stale(reading, self.now)).collect();
+        self.publish(subject, mapping::telemetry(&subject.device, readings, self.now))
+    }
+
+    fn report(&mut self, subject: &Subject, patch: Map<String, Value>) -> Result<(), StorageError> {
+        if patch.is_empty() {
+            return Ok(());
+        }
+        let tenant = &self.principal.tenant;
+        match self.hub.report(tenant, &subject.device, Value::Object(patch), self.now) {
+            Ok(position) => self.reached(Some(position)),
+            Err(ReportTwinError::Storage(error)) => return Err(error),
+            Err(error) => self.note(Some(&subject.device), format_args!("reported: {error}")),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, subject: &Subject, answer: &Answer) -> Result<(), StorageError> {
+        let (tenant, device) = (&self.principal.tenant, &subject.device);
+        let open = self.hub.unanswered_commands(tenant, device);
+        let found = match (&answer.id, &answer.name) {
+            (Some(said), _) => open.into_iter().find(|id| mapping::is_meant(said, id.as_str())),
+            (None, None) => open.into_iter().next(),
+            (None, Some(name)) => {
+                let mut found = None;
+                for id in open {
+                    let command = self.hub.command(tenant, device, &id)?;
+                    if command.is_some_and(|command| command.name == *name) {
+                        found = Some(id);
+                        break;
+                    }
+                }
+                found
+            }
+        };
+        let Some(id) = found else {
+            // Families without ids say by themselves what they would answer, too.
+            if let Some(said) = &answer.id {
+                self.note(
+                    Some(device),
+                    format_args!("an answer to command {said:?}, which does not wait for one"),
+                );
+            }
+            return Ok(());
+        };
+        let result = mapping::result(answer).to_string();
+        match self.hub.take_result(tenant, device, id.as_str(), result.as_bytes(), self.now) {
+            Ok(position) => self.reached(position),
+            Err(TakeResultError::Storage(error)) => return Err(error),
+            // It is in the flight recorder by now.
+            Err(TakeResultError::Invalid(_) | TakeResultError::Unknown) => {}
+        }
+        Ok(())
+    }
+
+    /// The speaker's own presence is its connection's.
+    fn presence(&self, subject: &Subject, presence: Presence) {
+        if subject.name.is_none() {
+            return;
+        }
+        let (tenant, device) = (&self.principal.tenant, &subject.device);
+        let mut state = self.speaker.state();
+        match presence {
+            Presence::Online => {
+                let is_new = state.present.insert(device.clone());
+                drop(state);
+                // A device that was deleted and made again is not online, whatever was said of the first.
+                if is_new || !self.hub.is_online(tenant, device) {
+                    self.hub.presence_connected(tenant, device, self.speaker.dialect, None, self.now);
+                }
+            }
+            Presence::Offline => {
+                let was_there = state.present.remove(device);
+                drop(state);
+                if was_there {
+                    self.hub.presence_disconnected(tenant, device, "its gateway says so", self.now);
+                }
+            }
+        }
+    }
+
+    fn describe(&mut self, subject: &Subject, description: &Description) -> Result<(), StorageError> {
+        let (tenant, device) = (&self.principal.tenant, &subject.device);
+        if let Some(keys) = mapping::keys(description) {
+            let known = self.hub.twin(tenant, device)?.reported;
+            if known.get(KEYS).and_then(Value::as_object) != Some(&keys) {
+                self.report(subject, Map::from_iter([(KEYS.to_owned(), Value::Object(keys))]))?;
+            }
+        }
+        let labels = BTreeMap::from_iter(description.labels.iter().cloned());
+        match self.hub.describe_device(tenant, device, (description.name.clone(), labels)) {
+            Ok(position) => self.reached(position),
+            Err(UpdateDeviceError::Storage(error)) => return Err(error),
+            Err(error) => self.note(Some(device), format_args!("its description: {error}")),
+        }
+        Ok(())
+    }
+
+    fn tell_twin(&mut self, subject: &Subject, reason: &TwinReason) -> Result<(), StorageError> {
+        let said = self.speaker.word_twin(self.hub, (&subject.device, subject.name.as_deref()), reason)?;
+        for outgoing in said {
+            self.say(outgoing)?;
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, outgoing: Outgoing) -> Result<(), StorageError> {
+        let position = self.speaker.say(self.hub, outgoing)?;
+        self.reached(position);
+        Ok(())
+    }
+
+    /// Nobody has registered it: it waits in the inbox, with what it said.
+    fn let_wait(&self, said: &Said<'_>) -> Result<(), StorageError> {
+        let About::Named(name) = &said.about else { return Ok(()) };
+        let mut proposed = Proposed::default();
+        let sample = match &said.what {
+            What::Readings(points) => {
+                let readings: Vec<_> = points.iter().map(|point| reading(point.clone(), self.now)).collect();
+                mapping::sample(&readings)
+            }
+            What::Reported(patch) => json!({ "reported": patch }),
+            What::Event { name, payload } => {
+                json!({ "event": { &**name: String::from_utf8_lossy(payload) } })
+            }
+            What::Presence(Presence::Online) => json!({ "status": "online" }),
+            What::Presence(Presence::Offline) => json!({ "status": "offline" }),
+            What::Description(description) => {
+                proposed.id = DeviceId::parse(name).ok();
+                proposed.name.clone_from(&description.name);
+                proposed.labels = description.labels.iter().cloned().collect();
+                mapping::keys(description).map_or_else(|| json!({}), |keys| json!({ KEYS: keys }))
+            }
+            // Nobody waits for its answer, and it has no twin.
+            What::Answer(_) | What::AsksTwin(_) | What::Stale(_) | What::Reply(_) => return Ok(()),
+        };
+        let recognised = Recognised {
+            dialect: self.speaker.dialect,
+            name: name.to_string(),
+            parent: self.principal.device().cloned(),
+            proposed,
+            sample,
+        };
+        if self.hub.recognise(&self.principal.tenant, recognised)? == Recognition::TurnedAway {
+            self.note(None, format_args!("{name:?} was turned away: the inbox is full, or the name is none"));
+        }
+        Ok(())
+    }
+}

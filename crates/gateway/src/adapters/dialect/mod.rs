@@ -1,0 +1,149 @@
+//! Families of devices over MQTT: what their messages say, in the hub's words, and back.
+//!
+//! The message itself goes its ordinary way through the broker. `wire::dialect` knows the families;
+//! here is who is meant, and what becomes of what they say.
+
+mod commands;
+mod hearing;
+mod mapping;
+mod speaker;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use roost_hub::Hub;
+use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::message::Message;
+use roost_hub::principal::Principal;
+use roost_hub::storage::{Position, StorageError};
+use roost_wire::dialect::SPOKEN;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::shared::Shared;
+use hearing::Hearing;
+use speaker::Speaker;
+
+/// How many devices may speak a dialect at once. Beyond, their messages are ordinary ones.
+const SPEAKERS_MAX: usize = 100_000;
+/// For how long what a device's dialect remembers is kept when the device is gone.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// How often we look who is gone.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The devices that speak dialects.
+#[derive(Debug, Default)]
+pub(crate) struct Dialects {
+    speakers: Mutex<HashMap<(TenantId, DeviceId), Arc<Speaker>>>,
+}
+
+/// The dialect of a principal, when it is one that is spoken here.
+fn spoken(principal: &Principal) -> Option<&'static str> {
+    let dialect = principal.dialect()?;
+    SPOKEN.into_iter().find(|spoken| *spoken == dialect)
+}
+
+/// Whether a session's messages are to be heard.
+pub(crate) fn is_spoken(principal: &Principal) -> bool {
+    spoken(principal).is_some()
+}
+
+impl Dialects {
+    fn speakers(&self) -> MutexGuard<'_, HashMap<(TenantId, DeviceId), Arc<Speaker>>> {
+        self.speakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, tenant: &TenantId, device: &DeviceId) -> Option<Arc<Speaker>> {
+        self.speakers().get(&(tenant.clone(), device.clone())).cloned()
+    }
+
+    /// A session of a device began: what is known of the device stays, unless its profile says
+    /// something else by now.
+    pub(crate) fn enter(&self, hub: &Hub, principal: &Arc<Principal>) {
+        let Some((device, dialect)) = principal.device().zip(spoken(principal)) else { return };
+        let speaker = match Speaker::new(hub, principal, dialect) {
+            Ok(speaker) => speaker,
+            Err(error) => return hub.note_unsaid(principal, device, error),
+        };
+        {
+            let mut speakers = self.speakers();
+            let has_room = speakers.len() < SPEAKERS_MAX;
+            match speakers.entry((principal.tenant.clone(), device.clone())) {
+                Entry::Occupied(known) if known.get().is_same(&speaker) => known.get().enter(principal),
+                Entry::Occupied(mut other) => drop(other.insert(Arc::new(speaker))),
+                Entry::Vacant(place) if has_room => drop(place.insert(Arc::new(speaker))),
+                Entry::Vacant(_) => {
+                    let text = "so many devices speak dialects that this one's messages are ordinary ones";
+                    return hub.note_unsaid(principal, device, text);
+                }
+            }
+        }
+        self.listens(hub, principal);
+    }
+
+    /// A session listens to more: what waits may be said now.
+    pub(crate) fn listens(&self, hub: &Hub, principal: &Principal) {
+        let Some(device) = principal.device() else { return };
+        if let Err(error) = hub.speak_to(&principal.tenant, device) {
+            hub.note_unsaid(principal, device, error);
+        }
+    }
+
+    /// Hears a message before it goes its ordinary way: should the store fail half-way, the client
+    /// says it again, and nobody has got it twice. Gives the position at which all is durable.
+    ///
+    /// # Errors
+    /// The store could not.
+    pub(crate) fn hear(
+        &self,
+        hub: &Hub,
+        principal: &Arc<Principal>,
+        message: &Message,
+    ) -> Result<Option<Position>, StorageError> {
+        let speaker = principal.device().and_then(|device| self.find(&principal.tenant, device));
+        match speaker {
+            Some(speaker) => Hearing::new(hub, principal, &speaker, message.time).hear(message),
+            None => Ok(None),
+        }
+    }
+
+    /// A session ended. With the device's last one, those behind it are gone too.
+    pub(crate) fn leave(&self, hub: &Hub, principal: &Principal) {
+        let Some(device) = principal.device() else { return };
+        if let Some(speaker) = self.find(&principal.tenant, device)
+            && !hub.is_online(&principal.tenant, device)
+        {
+            speaker.all_gone(hub);
+        }
+    }
+
+    /// Says what is to be said, and forgets who is gone, for ever.
+    pub(crate) async fn run(&self, shared: &Shared) {
+        let hub = &*shared.hub;
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                unsaid = hub.next_unsaid() => self.say_all(hub, unsaid).await,
+                _ = look.tick() => self.look_after(hub, shared.timers.now()),
+            }
+        }
+    }
+
+    fn look_after(&self, hub: &Hub, now: Duration) {
+        let speakers: Vec<_> = self.speakers().values().cloned().collect();
+        for speaker in speakers {
+            let principal = speaker.principal();
+            let Some(device) = principal.device() else { continue };
+            if hub.is_online(&principal.tenant, device) {
+                speaker.is_here();
+                continue;
+            }
+            speaker.all_gone(hub);
+            if speaker.has_been_gone(now, FORGOTTEN_AFTER) {
+                self.speakers().remove(&(principal.tenant.clone(), device.clone()));
+            }
+        }
+    }
+}

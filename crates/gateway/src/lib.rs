@@ -5,6 +5,7 @@ pub mod adapters;
 mod admission;
 mod authenticate;
 mod buffers;
+mod door;
 mod durable;
 pub mod http;
 mod listener;
@@ -17,6 +18,7 @@ mod stream;
 mod timers;
 mod tls;
 
+pub use door::{ByteStream, MqttDoor};
 pub use listener::{Gateway, ListenError, Protocol};
 pub use network::{InvalidNetwork, Network};
 pub use settings::Settings;

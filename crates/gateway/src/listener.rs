@@ -16,6 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::adapters::dialects;
 use crate::adapters::mqtt::{self, Peer};
 use crate::admission::{Admitted, admit};
+use crate::door::MqttDoor;
 use crate::http::{self, HttpDoor};
 use crate::reactor::{Reactor, Reactors};
 use crate::settings::Settings;
@@ -113,6 +114,12 @@ impl Gateway {
         self.reactors = reactors;
         self.shared.reactors.get_or_init(|| entrances);
         Ok(())
+    }
+
+    /// A door for MQTT over streams that no listener of ours accepts.
+    #[must_use]
+    pub fn mqtt_door(&self) -> MqttDoor {
+        MqttDoor::new(Arc::clone(&self.shared))
     }
 
     /// Lets clients in until `shutdown` is true; then ends every connection and returns, at the

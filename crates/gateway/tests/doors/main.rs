@@ -13,5 +13,6 @@ mod mqtt_bad_input;
 mod olimex;
 mod replay;
 mod spot;
+mod stream;
 mod tls;
 mod websocket;

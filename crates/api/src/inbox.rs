@@ -4,21 +4,20 @@ use std::collections::BTreeMap;
 
 use axum::Json as Reply;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
 use roost_hub::access::Action;
 use roost_hub::id::DeviceId;
-use roost_hub::inbox::{Accept, AcceptError, Waiting};
+use roost_hub::inbox::{Accept, AcceptError, InboxRule, PutInboxRulesError, Waiting};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Caller;
 use crate::body::Json;
 use crate::devices::{created, not_created};
-use crate::page::Page;
 use crate::params::Params;
-use crate::problem::Problem;
-use crate::route::{Route, delete, get, post};
+use crate::problem::{Problem, sentence};
+use crate::route::{Route, delete, get, post, put};
 use crate::state::Shared;
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -35,6 +34,13 @@ pub(crate) fn routes() -> Vec<Route> {
         delete("/api/v1/inbox/{id}", dismiss)
             .about("inbox", "Forgets a device that waits, until it is heard of again")
             .answers(204, ""),
+        get("/api/v1/inbox/rules", rules)
+            .about("inbox", "Lists the rules by which devices are let in without anybody asking")
+            .answers(200, "InboxRules"),
+        put("/api/v1/inbox/rules", set_rules)
+            .about("inbox", "Sets all rules, and lets in whom of those that wait they match")
+            .takes("InboxRules")
+            .answers(200, "InboxRules"),
     ]
 }
 
@@ -60,13 +66,17 @@ fn shown(waiting: &Waiting) -> Value {
     })
 }
 
-async fn list(State(api): State<Shared>, caller: Caller, mut params: Params) -> Result<Response, Problem> {
-    caller.may(Action::WriteDevices)?;
+async fn list(
+    State(api): State<Shared>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Reply<Value>, Problem> {
+    caller.may(Action::ReadDevices)?;
     let (limit, cursor) = params.take_page()?;
     params.finish()?;
     let page = api.hub.inbox(caller.tenant(), (limit, cursor.as_deref()))?;
     let items: Vec<Value> = page.items.iter().map(shown).collect();
-    Ok(Reply(Page { items, next: page.next }).into_response())
+    Ok(Reply(json!({ "items": items, "next": page.next, "total": page.total })))
 }
 
 #[derive(Deserialize)]
@@ -74,8 +84,7 @@ async fn list(State(api): State<Shared>, caller: Caller, mut params: Params) -> 
 struct Wanted {
     id: Option<DeviceId>,
     name: Option<String>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 async fn accept(
@@ -86,7 +95,7 @@ async fn accept(
 ) -> Result<Response, Problem> {
     caller.may(Action::WriteDevices)?;
     let Wanted { id: device, name, labels } = wanted;
-    let accept = Accept { id: device.clone(), name, labels };
+    let accept = Accept { id: device.clone(), name, labels, profile: None };
     match api.hub.accept(caller.tenant(), &id, accept).await {
         Ok((device, credential, token)) => Ok(created(&api, &caller, &device, (&credential, &token))),
         Err(AcceptError::Unknown) => Err(unknown(&id)),
@@ -105,6 +114,24 @@ async fn dismiss(
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown(&id)),
     }
+}
+
+async fn rules(State(api): State<Shared>, caller: Caller) -> Result<Reply<Vec<InboxRule>>, Problem> {
+    caller.may(Action::ReadDevices)?;
+    Ok(Reply(api.hub.inbox_rules(caller.tenant())?))
+}
+
+async fn set_rules(
+    State(api): State<Shared>,
+    caller: Caller,
+    Json(rules): Json<Vec<InboxRule>>,
+) -> Result<Reply<Vec<InboxRule>>, Problem> {
+    caller.may(Action::WriteDevices)?;
+    let put = api.hub.put_inbox_rules(caller.tenant(), rules).await;
+    put.map(Reply).map_err(|error| match error {
+        PutInboxRulesError::Invalid(text) => Problem::invalid(sentence(&text)),
+        PutInboxRulesError::Storage(error) => error.into(),
+    })
 }
 
 fn unknown(id: &str) -> Problem {

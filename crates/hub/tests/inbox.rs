@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use roost_hub::id::{DeviceId, TenantId};
-use roost_hub::inbox::{Accept, AcceptError, INBOX_MAX, Proposed, Recognised, Recognition};
+use roost_hub::id::{DeviceId, ProfileId, TenantId};
+use roost_hub::inbox::{
+    Accept, AcceptError, INBOX_MAX, INBOX_RULES_MAX, InboxRule, Proposed, PutInboxRulesError, Recognised,
+    Recognition,
+};
 use roost_hub::registry::{CreateDeviceError, DeviceUpdate, NewDevice, UpdateDeviceError};
 use roost_testkit::world::World;
 use serde_json::{Value, json};
@@ -153,4 +156,113 @@ async fn a_link_that_names_nothing_is_refused() {
         let refused = world.hub().create_device(&tenant(), new).await;
         assert!(matches!(refused, Err(CreateDeviceError::Invalid(_))), "{link}");
     }
+}
+
+fn rule(value: Value) -> InboxRule {
+    serde_json::from_value(value).unwrap()
+}
+
+#[tokio::test]
+async fn a_rule_lets_in_whom_it_matches_and_nobody_else() {
+    let world = World::new();
+    let hub = world.hub();
+    let wanted = json!({ "dialect": "spot", "name": "11*", "labels": { "hall": "7" }, "profile": "strict" });
+    hub.put_inbox_rules(&tenant(), vec![rule(wanted)]).await.unwrap();
+    let mut labelled = spot("1187", json!({ "spot": 1 }));
+    labelled.proposed.labels.insert("maker".to_owned(), "x".to_owned());
+    assert_eq!(hub.recognise(&tenant(), labelled).unwrap(), Recognition::Device(id("spot-1187")));
+    let device = hub.device(&tenant(), &id("spot-1187")).unwrap().unwrap();
+    assert_eq!((device.profile.as_str(), device.labels.len()), ("strict", 2));
+    assert_eq!(device.links, [json!({ "listen": "spot", "serial": "1187" })]);
+    assert!(
+        hub.flight_entries(&tenant(), &device.id).unwrap().iter().any(|entry| entry.detail.contains("11*"))
+    );
+    assert_eq!(hub.recognise(&tenant(), spot("1287", Value::Null)).unwrap(), Recognition::Waiting);
+    let other = Recognised { dialect: "tasmota", ..spot("1188", Value::Null) };
+    assert_eq!(hub.recognise(&tenant(), other).unwrap(), Recognition::Waiting);
+    assert_eq!(hub.inbox_rules(&tenant()).unwrap()[0].accepted, 1);
+}
+
+#[tokio::test]
+async fn rules_let_in_those_that_wait_already_and_only_behind_their_gateway() {
+    let world = World::new();
+    let hub = world.hub();
+    for gateway in ["gate-1", "gate-2"] {
+        world.create_device(gateway);
+        let unit = Recognised { dialect: "tasmota", parent: Some(id(gateway)), ..spot("plug", Value::Null) };
+        let proposed = Proposed { id: Some(id(&format!("{gateway}.plug"))), ..Proposed::default() };
+        hub.recognise(&tenant(), Recognised { proposed, ..unit }).unwrap();
+    }
+    let rules = vec![rule(json!({ "dialect": "tasmota", "parent": "gate-2" }))];
+    let rules = hub.put_inbox_rules(&tenant(), rules).await.unwrap();
+    assert_eq!(rules[0].accepted, 1);
+    let device = hub.device(&tenant(), &id("gate-2.plug")).unwrap().unwrap();
+    assert_eq!((device.parent, device.profile.as_str()), (Some(id("gate-2")), "tasmota"));
+    let page = hub.inbox(&tenant(), (10, None)).unwrap();
+    let [waiting] = page.items.as_slice() else { panic!("{page:?}") };
+    assert_eq!(waiting.parent, Some(id("gate-1")));
+}
+
+#[tokio::test]
+async fn a_rule_lets_in_no_more_than_its_limit_also_when_it_is_set_again() {
+    let world = World::new();
+    let rules = vec![rule(json!({ "dialect": "spot", "limit": 2, "accepted": 0 }))];
+    world.hub().put_inbox_rules(&tenant(), rules.clone()).await.unwrap();
+    for (serial, lets_in) in [("1", true), ("2", true), ("3", false)] {
+        let found = world.hub().recognise(&tenant(), spot(serial, Value::Null)).unwrap();
+        assert_eq!(found != Recognition::Waiting, lets_in, "{serial}");
+    }
+    let world = world.restarted();
+    let hub = world.hub();
+    let rules = hub.put_inbox_rules(&tenant(), rules).await.unwrap();
+    assert_eq!((rules[0].accepted, hub.inbox(&tenant(), (10, None)).unwrap().items.len()), (2, 1));
+    let more =
+        hub.put_inbox_rules(&tenant(), vec![InboxRule { limit: 3, ..rules[0].clone() }]).await.unwrap();
+    assert_eq!((more[0].accepted, hub.inbox(&tenant(), (10, None)).unwrap().items.len()), (3, 0));
+}
+
+#[tokio::test]
+async fn what_a_rule_cannot_register_waits_for_a_person() {
+    let world = World::with(|settings| settings.devices_max = 2);
+    world.create_device("spot-1");
+    let hub = world.hub();
+    hub.put_inbox_rules(&tenant(), vec![rule(json!({ "dialect": "spot" }))]).await.unwrap();
+    assert_eq!(hub.recognise(&tenant(), spot("1", Value::Null)).unwrap(), Recognition::Waiting);
+    assert_eq!(hub.recognise(&tenant(), spot("2", Value::Null)).unwrap(), Recognition::Device(id("spot-2")));
+    assert_eq!(hub.recognise(&tenant(), spot("3", Value::Null)).unwrap(), Recognition::Waiting);
+    assert_eq!(hub.inbox_rules(&tenant()).unwrap()[0].accepted, 1);
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_are_refused_and_change_nothing() {
+    let world = World::new();
+    let hub = world.hub();
+    let good = rule(json!({ "dialect": "spot" }));
+    hub.put_inbox_rules(&tenant(), vec![good.clone()]).await.unwrap();
+    let bad = [
+        InboxRule { dialect: "martian".to_owned(), ..good.clone() },
+        InboxRule { name: String::new(), ..good.clone() },
+        InboxRule { name: "x".repeat(129), ..good.clone() },
+        InboxRule { limit: 0, ..good.clone() },
+        InboxRule { labels: [(String::new(), String::new())].into(), ..good.clone() },
+        InboxRule { profile: ProfileId::parse("nowhere").ok(), ..good.clone() },
+    ];
+    for rules in bad.map(|rule| vec![rule]).into_iter().chain([vec![good.clone(); INBOX_RULES_MAX + 1]]) {
+        let refused = hub.put_inbox_rules(&tenant(), rules).await;
+        assert!(matches!(refused, Err(PutInboxRulesError::Invalid(_))));
+    }
+    assert_eq!(hub.inbox_rules(&tenant()).unwrap(), [good]);
+}
+
+#[tokio::test]
+async fn rules_count_in_their_tenant_only_and_go_with_it() {
+    let world = World::new();
+    let hub = world.hub();
+    world.principal_of_tenant("other");
+    let other = TenantId::parse("other").unwrap();
+    hub.put_inbox_rules(&other, vec![rule(json!({ "dialect": "spot" }))]).await.unwrap();
+    assert_eq!(hub.recognise(&tenant(), spot("1", Value::Null)).unwrap(), Recognition::Waiting);
+    assert!(hub.inbox_rules(&tenant()).unwrap().is_empty());
+    hub.delete_tenant(&other).await.unwrap();
+    assert!(hub.inbox_rules(&other).unwrap().is_empty());
 }

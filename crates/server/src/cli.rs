@@ -6,7 +6,7 @@ use clap::builder::styling::Styles;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::client::{device, history, retained, send, session, tail, token, user};
+use crate::client::{device, history, inbox, retained, send, session, tail, token, user};
 use crate::config::{Flags, annotated, file_path, gather, listing, load};
 use crate::failure::Failure;
 use crate::{doctor, serve, simulate};
@@ -31,6 +31,8 @@ enum Command {
     Config(ConfigCommand),
     /// Devices and their credentials
     Device(device::Arguments),
+    /// Devices that wait to be let in, and the rules that let them in
+    Inbox(inbox::Arguments),
     /// API tokens, and the set-up link
     Token(token::Arguments),
     /// People who sign in
@@ -77,6 +79,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Serve(flags) => serve::run(&flags),
         Command::Config(command) => config(command),
         Command::Device(arguments) => device::run(arguments),
+        Command::Inbox(arguments) => inbox::run(arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::User(arguments) => user::run(arguments),
         Command::Session(arguments) => session::run(arguments),

@@ -115,6 +115,7 @@ async fn a_device_is_let_in_from_the_inbox() {
         world.hub.recognise(&TenantId::parse("default").unwrap(), recognised).unwrap();
     }
     let first = world.get("/api/v1/inbox?limit=1").await.expect(200).json();
+    assert_eq!(first["total"], 2);
     let waiting = &first["items"][0];
     let name = waiting["name"].as_str().unwrap();
     assert_eq!((&waiting["dialect"], &waiting["sample"]["spot"]["version"]), (&json!("spot"), &json!("61")));
@@ -135,7 +136,52 @@ async fn a_device_is_let_in_from_the_inbox() {
     let other = format!("DELETE /api/v1/inbox/{}", second["items"][0]["id"].as_str().unwrap());
     world.admin(&other, Value::Null).await.expect(204);
     world.admin(&other, Value::Null).await.expect(404);
-    assert_eq!(world.get("/api/v1/inbox").await.expect(200).json()["items"], json!([]));
+    let empty = json!({ "items": [], "next": null, "total": 0 });
+    assert_eq!(world.get("/api/v1/inbox").await.expect(200).json(), empty);
+}
+
+#[tokio::test]
+async fn a_viewer_sees_the_inbox_and_its_rules_and_changes_neither() {
+    let world = World::new().await;
+    let recognised = Recognised {
+        dialect: "spot",
+        name: "1".to_owned(),
+        parent: None,
+        proposed: Proposed::default(),
+        sample: Value::Null,
+    };
+    world.hub.recognise(&TenantId::parse("default").unwrap(), recognised).unwrap();
+    let made = world.admin("POST /api/v1/tokens", json!({ "name": "v", "role": "viewer" })).await.expect(201);
+    let viewer = made.json()["token"].as_str().unwrap().to_owned();
+    let seen = world.ask(&viewer, "GET /api/v1/inbox", Value::Null).await.expect(200).json();
+    world.ask(&viewer, "GET /api/v1/inbox/rules", Value::Null).await.expect(200);
+    let path = format!("/api/v1/inbox/{}", seen["items"][0]["id"].as_str().unwrap());
+    world.ask(&viewer, &format!("POST {path}/accept"), json!({})).await.expect(403);
+    world.ask(&viewer, &format!("DELETE {path}"), Value::Null).await.expect(403);
+    world.ask(&viewer, "PUT /api/v1/inbox/rules", json!([])).await.expect(403);
+    let device = world.device("a").await;
+    world.ask(&device, "GET /api/v1/inbox", Value::Null).await.expect(403);
+    world.ask(&device, "GET /api/v1/inbox/rules", Value::Null).await.expect(403);
+}
+
+#[tokio::test]
+async fn inbox_rules_are_set_shown_and_refused_with_the_reason() {
+    let world = World::new().await;
+    assert_eq!(world.get("/api/v1/inbox/rules").await.expect(200).json(), json!([]));
+    let rule = json!({ "dialect": "spot", "name": "11*", "labels": { "hall": "7" } });
+    let set = world.admin("PUT /api/v1/inbox/rules", json!([rule])).await.expect(200).json();
+    assert_eq!((&set[0]["limit"], &set[0]["accepted"]), (&json!(1000), &json!(0)));
+    // What was shown may be sent back.
+    assert_eq!(world.admin("PUT /api/v1/inbox/rules", set.clone()).await.expect(200).json(), set);
+    let refused = world.admin("PUT /api/v1/inbox/rules", json!([{ "dialect": "martian" }])).await.expect(422);
+    assert!(refused.json()["detail"].as_str().unwrap().starts_with("The dialect of a rule"));
+    world.admin("PUT /api/v1/inbox/rules", json!([{ "dialect": "spot", "pattern": "x" }])).await.expect(422);
+    assert_eq!(world.get("/api/v1/inbox/rules").await.expect(200).json(), set);
+    let stranger = world.tenant("acme").await;
+    assert_eq!(
+        world.ask(&stranger, "GET /api/v1/inbox/rules", Value::Null).await.expect(200).json(),
+        json!([])
+    );
 }
 
 #[tokio::test]

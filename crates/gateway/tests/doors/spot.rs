@@ -241,6 +241,20 @@ async fn an_unknown_serial_waits_in_the_inbox_and_nothing_of_it_goes_further() {
 }
 
 #[tokio::test]
+async fn a_spot_that_a_rule_lets_in_loses_nothing_of_its_first_request() {
+    let world = world().await;
+    let rule = serde_json::from_value(json!({ "dialect": "spot", "name": "9?" })).unwrap();
+    world.hub.put_inbox_rules(&tenant(), vec![rule]).await.unwrap();
+    let mut spot = Spot::connect(&world).await;
+    spot.post("99").await;
+    spot.say(&presence("create", "E280")).await;
+    assert_eq!(spot.end().await.0, 200);
+    let accepted = DeviceId::parse("spot-99").unwrap();
+    assert!(!world.hub.latest(&tenant(), &accepted).unwrap().is_empty());
+    assert!(world.hub.inbox(&tenant(), (10, None)).unwrap().items.is_empty());
+}
+
+#[tokio::test]
 async fn a_credential_names_the_tenant_and_must_not_contradict_the_serial() {
     let world = world().await;
     world.device("other").await;

@@ -15,8 +15,10 @@ pub struct Accept {
     pub id: Option<DeviceId>,
     /// Another name.
     pub name: Option<String>,
-    /// Labels beside the proposed ones.
-    pub labels: BTreeMap<String, String>,
+    /// Labels instead of the proposed ones.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Another profile.
+    pub profile: Option<ProfileId>,
 }
 
 /// Why a device was not let in.
@@ -33,6 +35,24 @@ pub enum AcceptError {
     Storage(#[from] StorageError),
 }
 
+impl Waiting {
+    /// The device as it is to be registered.
+    pub(super) fn into_new(self, accept: Accept) -> NewDevice {
+        let link = self.link();
+        let Self { dialect, parent, proposed, .. } = self;
+        let own = || ProfileId::parse(&dialect).ok().filter(|_| dialect != "unit");
+        NewDevice {
+            id: accept.id.or(proposed.id),
+            name: accept.name.or(proposed.name),
+            profile: accept.profile.or(proposed.profile).or_else(own),
+            labels: accept.labels.unwrap_or(proposed.labels),
+            parent,
+            links: vec![link],
+            token: None,
+        }
+    }
+}
+
 impl Hub {
     /// Registers a device that waits, with the link by which its dialect will find it. It also gets
     /// a token, shown this once, which it need not use. Not cancel safe.
@@ -47,23 +67,7 @@ impl Hub {
     ) -> Result<(Device, CredentialId, Secret), AcceptError> {
         let found = fact::get::<Waiting>(&*self.store.table, &waiting_key(tenant, id)?)?;
         let waiting = found.ok_or(AcceptError::Unknown)?.value;
-        let link = waiting.link();
-        let Waiting { dialect, parent, proposed, .. } = waiting;
-        let mut labels = proposed.labels;
-        labels.extend(accept.labels);
-        let new = NewDevice {
-            id: accept.id.or(proposed.id),
-            name: accept.name.or(proposed.name),
-            profile: proposed
-                .profile
-                .or_else(|| ProfileId::parse(&dialect).ok())
-                .filter(|_| dialect != "unit"),
-            labels,
-            parent,
-            links: vec![link],
-            token: None,
-        };
-        let created = self.create_device(tenant, new).await?;
+        let created = self.create_device(tenant, waiting.into_new(accept)).await?;
         self.forget_waiting(tenant, id)?;
         self.durable(self.store.log.end()).await?;
         Ok(created)

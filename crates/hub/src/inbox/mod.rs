@@ -1,9 +1,10 @@
 //! The inbox: devices that a dialect recognised and nobody registered yet wait there with a sample
-//! of what they sent. Nothing of it reaches the tenant before somebody lets the device in.
+//! of what they sent. Nothing of it reaches the tenant before somebody, or a rule, lets the device in.
 //!
 //! Facts under `inbox/{tenant}/{id}`; the id follows from who it is, so that a device waits once.
 
 mod accept;
+mod rules;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ use crate::storage::{Expected, Key, PutError, StorageError};
 use crate::time::Timestamp;
 
 pub use accept::{Accept, AcceptError};
+pub use rules::{INBOX_RULES_MAX, InboxRule, PutInboxRulesError};
 
 /// How many devices wait in one tenant; what comes beyond is turned away.
 pub const INBOX_MAX: usize = 1_000;
@@ -64,7 +66,7 @@ pub struct Proposed {
 /// What became of a device that a dialect recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recognition {
-    /// It is registered.
+    /// It is registered, perhaps just now by a rule.
     Device(DeviceId),
     /// It waits in the inbox.
     Waiting,
@@ -95,6 +97,19 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    fn new(recognised: Recognised, now: Timestamp) -> Self {
+        Self {
+            id: waiting_id(&recognised),
+            dialect: recognised.dialect.to_owned(),
+            name: recognised.name,
+            parent: recognised.parent,
+            proposed: recognised.proposed,
+            first_seen_at: now,
+            last_seen_at: now,
+            sample: bounded(recognised.sample),
+        }
+    }
+
     /// The link by which it will be recognised once it is registered.
     #[must_use]
     pub fn link(&self) -> Value {
@@ -109,6 +124,8 @@ pub struct InboxPage {
     pub items: Vec<Waiting>,
     /// Where to go on; `None` at the end.
     pub next: Option<String>,
+    /// How many wait in all.
+    pub total: usize,
 }
 
 /// What the hub keeps in memory of inboxes.
@@ -116,6 +133,8 @@ pub struct InboxPage {
 pub struct Inbox {
     /// How many devices wait in each tenant, once counted. Held while that changes.
     counts: Mutex<HashMap<TenantId, usize>>,
+    /// Held while a rule lets a device in, or rules are set; taken before `counts`.
+    rules: Mutex<()>,
 }
 
 impl Inbox {
@@ -141,8 +160,8 @@ fn waiting_id(recognised: &Recognised) -> String {
 }
 
 impl Hub {
-    /// Finds the device that a dialect recognised, or lets it wait in the tenant's inbox. Cheap for
-    /// one that is registered, and for one that waits already.
+    /// Finds the device that a dialect recognised, registers it where a rule lets it in, or lets it
+    /// wait in the tenant's inbox. Cheap for one that is registered, and for one that waits already.
     ///
     /// # Errors
     /// The store could not tell.
@@ -155,6 +174,9 @@ impl Hub {
         let fits = (1..=LINK_NAME_LENGTH_MAX).contains(&recognised.name.len());
         if is_elsewhere || !fits || self.tenant_state(tenant)?.is_none() {
             return Ok(Recognition::TurnedAway);
+        }
+        if let Some(device) = self.let_in_by_rule(tenant, &recognised)? {
+            return Ok(Recognition::Device(device));
         }
         let now = self.now();
         let key = waiting_key(tenant, &waiting_id(&recognised))?;
@@ -175,24 +197,11 @@ impl Hub {
         now: Timestamp,
     ) -> Result<bool, StorageError> {
         let mut counts = self.inbox.counts();
-        let count = match counts.get(tenant) {
-            Some(count) => *count,
-            None => self.store.table.scan(&prefix(tenant), None, INBOX_MAX)?.len(),
-        };
-        counts.insert(tenant.clone(), count);
+        let count = self.count_waiting(tenant, &mut counts)?;
         if count >= INBOX_MAX {
             return Ok(false);
         }
-        let waiting = Waiting {
-            id: waiting_id(&recognised),
-            dialect: recognised.dialect.to_owned(),
-            name: recognised.name,
-            parent: recognised.parent,
-            proposed: recognised.proposed,
-            first_seen_at: now,
-            last_seen_at: now,
-            sample: bounded(recognised.sample),
-        };
+        let waiting = Waiting::new(recognised, now);
         match fact::put(&*self.store.table, key, &waiting, Expected::Absent) {
             Ok(_) => {
                 counts.insert(tenant.clone(), count + 1);
@@ -202,6 +211,19 @@ impl Hub {
             Err(PutError::Conflict(_)) => Ok(true),
             Err(PutError::Storage(error)) => Err(error),
         }
+    }
+
+    fn count_waiting(
+        &self,
+        tenant: &TenantId,
+        counts: &mut HashMap<TenantId, usize>,
+    ) -> Result<usize, StorageError> {
+        if let Some(count) = counts.get(tenant) {
+            return Ok(*count);
+        }
+        let count = self.store.table.scan(&prefix(tenant), None, INBOX_MAX)?.len();
+        counts.insert(tenant.clone(), count);
+        Ok(count)
     }
 
     fn hear_again(
@@ -247,7 +269,8 @@ impl Hub {
             .map(|(key, entry)| fact::read(key, &entry.value))
             .collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| has_more).map(|waiting| waiting.id.clone());
-        Ok(InboxPage { items, next })
+        let total = self.count_waiting(tenant, &mut self.inbox.counts())?;
+        Ok(InboxPage { items, next, total })
     }
 
     /// Forgets a waiting device; `false` when there is none of this id. It waits again when it is

@@ -65,7 +65,8 @@ impl Hub {
         Ok(created)
     }
 
-    fn create_device_now(
+    /// The same without waiting until it is durable; whatever is appended later is so only with it.
+    pub(crate) fn create_device_now(
         &self,
         tenant: &TenantId,
         new: NewDevice,

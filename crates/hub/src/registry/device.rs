@@ -56,7 +56,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     if labels.len() > LABELS_MAX {
         return Err(format!("a device has at most {LABELS_MAX} labels"));
     }

@@ -40,6 +40,7 @@ pub use create_device::{CreateDeviceError, NewDevice};
 pub use credential::{AddCredentialError, Credential, CredentialKind, NewCredential, RevokeCredentialError};
 pub use delete_device::DeleteDeviceError;
 pub use device::Device;
+pub(crate) use device::check_labels;
 pub use device_query::{DevicePage, DeviceQuery};
 pub use password::{HashPasswordError, PasswordHash};
 pub use profile::{DIALECT_PROFILES, Profile, PutProfileError};

@@ -232,7 +232,7 @@ impl Hub {
                 break;
             }
         }
-        for name in ["children", "profiles", "inbox"] {
+        for name in ["children", "profiles", "inbox", "inbox-rules"] {
             let prefix = Key::of(name).level(tenant.as_str()).prefix();
             for (key, _) in fact::all::<serde::de::IgnoredAny>(table, &prefix)? {
                 fact::delete(table, &key)?;

@@ -101,7 +101,7 @@ struct AddCredential {
     common_name: Option<String>,
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as name=value")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -139,18 +139,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             ];
             let mut body = given(&members);
             if !labels.is_empty() {
-                let labels = labels.into_iter().map(|(name, value)| (name, Value::from(value)));
-                body.insert("labels".to_owned(), labels.collect());
+                body.insert("labels".to_owned(), self::labels(labels));
             }
-            let made = api.json("POST", "/api/v1/devices", Some(&body.into()))?;
-            if output == Output::Json {
-                return print_item(output, &made);
-            }
-            let text = |pointer| made.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            let (id, token) = (text("/id"), text("/credential/token"));
-            writeln!(io::stdout(), "device  {id}\ntoken   {token}")?;
-            writeln!(io::stderr(), "The token is shown this once.")?;
-            Ok(())
+            print_made(output, &api.json("POST", "/api/v1/devices", Some(&body.into()))?)
         }
         Command::Show { id } => print_item(output, &api.json("GET", &path(&id), None)?),
         Command::Remove { id } => {
@@ -160,6 +151,23 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Credentials(command) => credentials(&api, output, command),
     }
+}
+
+/// Labels as a member of a body.
+pub(super) fn labels(given: Vec<(String, String)>) -> Value {
+    given.into_iter().map(|(name, value)| (name, Value::from(value))).collect()
+}
+
+/// Prints a device that was made, with its token.
+pub(super) fn print_made(output: Output, made: &Value) -> Result<(), Failure> {
+    if output == Output::Json {
+        return print_item(output, made);
+    }
+    let text = |pointer| made.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (id, token) = (text("/id"), text("/credential/token"));
+    writeln!(io::stdout(), "device  {id}\ntoken   {token}")?;
+    writeln!(io::stderr(), "The token is shown this once.")?;
+    Ok(())
 }
 
 /// Says that it is done, to people.

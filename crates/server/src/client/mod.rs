@@ -3,6 +3,7 @@
 pub(crate) mod device;
 pub(crate) mod history;
 mod http;
+pub(crate) mod inbox;
 mod output;
 pub(crate) mod retained;
 pub(crate) mod send;

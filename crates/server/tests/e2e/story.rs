@@ -159,6 +159,39 @@ fn a_device_is_added_shown_and_removed_from_the_command_line() {
 }
 
 #[test]
+fn devices_are_let_in_forgotten_and_let_in_by_a_rule_from_the_command_line() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(&folder);
+    let done = |words: &[&str]| {
+        let (code, out, errors) = run(server.client(words));
+        assert_eq!(code, Some(0), "{errors}");
+        out
+    };
+    for serial in ["1187", "1288", "99"] {
+        server.unknown_spot(serial);
+    }
+    let waiting: Value = serde_json::from_str(&done(&["inbox", "list", "--output", "json"])).unwrap();
+    let id_of = |serial: &str| {
+        let found = waiting.as_array().unwrap().iter().find(|waiting| waiting["name"] == serial);
+        found.unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    assert!(done(&["inbox", "list"]).contains("spot-1288"));
+    let made = done(&["inbox", "accept", &id_of("1187"), "--id", "gate", "--label", "hall=7"]);
+    assert!(made.starts_with("device  gate\ntoken   "), "{made}");
+    done(&["inbox", "forget", &id_of("99")]);
+    done(&["inbox", "rules", "add", "spot", "12*", "--label", "hall=8", "--limit", "5"]);
+    let listed = done(&["inbox", "rules", "list"]);
+    assert!(listed.contains("12*") && listed.contains("hall"), "{listed}");
+    assert_eq!(done(&["inbox", "list", "--output", "json"]), "[]\n");
+    assert!(done(&["device", "list", "--label", "hall=8"]).contains("spot-1288"));
+    let (code, _, errors) = run(server.client(&["inbox", "rules", "remove", "2"]));
+    assert_eq!((code, errors.starts_with("roost: there is no rule 2")), (Some(1), true), "{errors}");
+    done(&["inbox", "rules", "remove", "1"]);
+    server.unknown_spot("1299");
+    assert!(done(&["inbox", "list"]).contains("1299"));
+}
+
+#[test]
 fn the_doctor_finds_the_server_well() {
     let folder = tempdir().unwrap();
     let server = Server::start(&folder);

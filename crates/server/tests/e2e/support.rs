@@ -111,6 +111,14 @@ impl Server {
         (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or_default())
     }
 
+    /// What a Spot posts that nobody registered: so it is recognised and waits in the inbox.
+    pub(crate) fn unknown_spot(&self, serial: &str) {
+        let request = ureq::post(format!("{}/api/spots/{serial}/events/", self.url()))
+            .content_type("text/x-intellifi-events");
+        let answer = request.send("[\"spot\",\"create\",{\"version\":\"61\"}]\n\n").unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+
     /// Adds a device and gives its token.
     pub(crate) fn add_device(&self, id: &str) -> String {
         let (status, made) = self.call("POST", "/api/v1/devices", &serde_json::json!({ "id": id }));

@@ -41,18 +41,20 @@ pub(super) async fn take(shared: &Arc<Shared>, tenant: &TenantId, serial: &str, 
             }
         }
     }
+    match shared.hub.recognise(tenant, recognised(serial, Value::Object(sample))) {
+        Ok(_) => answer(Vec::new()),
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// A Spot as it is proposed to whoever lets it in, or to a rule.
+pub(super) fn recognised(serial: &str, sample: Value) -> Recognised {
     let proposed = Proposed {
         id: DeviceId::parse(&format!("spot-{serial}")).ok(),
         name: Some(format!("Spot {serial}")),
         ..Proposed::default()
     };
-    let name = serial.to_owned();
-    let sample = Value::Object(sample);
-    let recognised = Recognised { dialect: "spot", name, parent: None, proposed, sample };
-    match shared.hub.recognise(tenant, recognised) {
-        Ok(_) => answer(Vec::new()),
-        Err(error) => Problem::from(error).into_response(),
-    }
+    Recognised { dialect: "spot", name: serial.to_owned(), parent: None, proposed, sample }
 }
 
 /// The object of a message, under the name of its resource.

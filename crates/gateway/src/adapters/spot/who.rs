@@ -10,7 +10,9 @@ use http::request::Parts;
 use roost_hub::Hub;
 use roost_hub::id::TenantId;
 use roost_hub::principal::{Principal, Role};
+use serde_json::Value;
 
+use super::quarantine::recognised;
 use crate::http::Peer;
 use crate::http::credentials::Credentials;
 use crate::problem::Problem;
@@ -50,10 +52,15 @@ pub(super) async fn recognise(shared: &Arc<Shared>, serial: &str, head: &Parts) 
             .map(registered)
             .map_err(|_gone| Problem::not_found("There is no such Spot."))
     };
+    // A rule that lets it in does so before anything of the request is read.
+    let unknown = |tenant: &TenantId| match hub.let_in_by_rule(tenant, &recognised(serial, Value::Null))? {
+        Some(device) => by_link((tenant.clone(), device)),
+        None => Ok(Who::Unknown(tenant.clone())),
+    };
     let Some(account) = account(hub, head).await? else {
         return match linked {
             Some(linked) => by_link(linked),
-            None => Ok(Who::Unknown(shared.settings.spot_tenant.clone())),
+            None => unknown(&shared.settings.spot_tenant),
         };
     };
     match (account.device().cloned(), linked) {
@@ -68,7 +75,7 @@ pub(super) async fn recognise(shared: &Arc<Shared>, serial: &str, head: &Parts) 
             Err(Problem::forbidden("This serial number is another device's."))
         }
         (None, Some(linked)) => by_link(linked),
-        (None, None) => Ok(Who::Unknown(account.tenant.clone())),
+        (None, None) => unknown(&account.tenant),
     }
 }
 

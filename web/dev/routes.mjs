@@ -33,6 +33,16 @@ function find(deviceId) {
   return device;
 }
 
+function takeWaiting(waitingId, wanted) {
+  const at = state.inbox.findIndex((one) => one.id === waitingId);
+  if (at < 0) throw new Refusal(404, `Nothing of the id "${waitingId}" waits in the inbox.`);
+  const [waiting] = state.inbox.slice(at);
+  if (state.devices.has(wanted ?? waiting.proposed.id))
+    throw new Refusal(409, "There is a device of this id already; choose another.");
+  state.inbox.splice(at, 1);
+  return waiting;
+}
+
 function listDevices(query) {
   const q = (query.get("q") ?? "").toLowerCase();
   const [labelKey, labelValue] = (query.get("label") ?? "").split("=");
@@ -140,6 +150,26 @@ export const routes = [
     },
   ],
   ["GET", "/devices/{}/log", ([d], query) => page(find(d).log, query)],
+  ["GET", "/inbox", (_, query) => ({ ...page(state.inbox, query), total: state.inbox.length })],
+  [
+    "POST",
+    "/inbox/{}/accept",
+    ([i], _, body) => {
+      const waiting = takeWaiting(i, body.id);
+      const { id: proposedId, name, labels } = waiting.proposed;
+      const device = makeDevice({ id: proposedId, name, labels, profile: waiting.dialect, ...body });
+      return [201, { ...device, credential: credential(device) }];
+    },
+  ],
+  ["DELETE", "/inbox/{}", ([i]) => void takeWaiting(i)],
+  ["GET", "/inbox/rules", () => state.rules],
+  [
+    "PUT",
+    "/inbox/rules",
+    (_, __, body) => (state.rules = body.map((rule) => ({ name: "*", limit: 1000, accepted: 0, ...rule }))),
+  ],
+  ["GET", "/sessions", (_, query) => page([], query)],
+  ["GET", "/retained", (_, query) => page([], query)],
   [
     "GET",
     "/tokens",

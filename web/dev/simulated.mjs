@@ -1,6 +1,6 @@
 // Devices for the mock: a month of believable history, and a life from then on.
 
-import { makeDevice, note, record, setOnline, step, tell } from "./world.mjs";
+import { makeDevice, note, record, setOnline, state, step, tell } from "./world.mjs";
 
 const HOUR = 3_600_000;
 const wave = (ts, period, phase = 0) => Math.sin((ts / period) * 2 * Math.PI + phase);
@@ -43,6 +43,7 @@ export function fill() {
     ["roof-station-with-a-very-long-identifier-that-has-64-characters-x", "Roof station", {}],
   ];
   for (const [id, name, labels] of named) past(makeDevice({ id, name, labels }), id.length);
+  for (const serial of ["1187", "1188", "2042"]) wait(serial);
   for (let i = 0; i < 130; i += 1) {
     const device = makeDevice({
       id: `plug-${String(i).padStart(3, "0")}`,
@@ -53,6 +54,21 @@ export function fill() {
     device.last_seen = new Date(Date.now() - i * 50_000).toISOString();
     device.online = i % 4 !== 0;
   }
+}
+
+/** A Spot that nobody registered. */
+export function wait(serial) {
+  const at = new Date().toISOString();
+  const labels = { maker: "intellifi" };
+  state.inbox.push({
+    id: `spot-${serial}`,
+    dialect: "spot",
+    name: serial,
+    proposed: { id: `spot-${serial}`, name: `Spot ${serial}`, profile: "spot", labels, parent: null },
+    first_seen_at: at,
+    last_seen_at: at,
+    sample: { spot: { version: "61-4-gab12cd3", online: true }, presence: { item_code: "E280", antenna: 2 } },
+  });
 }
 
 function obey(device) {

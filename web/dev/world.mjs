@@ -10,6 +10,8 @@ export const state = {
   sessions: new Set(),
   devices: new Map(),
   tokens: [],
+  inbox: [],
+  rules: [],
   feeds: new Set(),
 };
 

@@ -28,18 +28,25 @@ export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, is
 let browser;
 let signedIn;
 
+/** Whether the set-up link is still good: the first file of tests makes the owner, the others sign in. */
+async function needsOwner() {
+  const response = await fetch(`${ORIGIN}/api/v1/setup`);
+  return SETUP_LINK !== undefined && (await response.json()).needed;
+}
+
 /** Starts the browser and signs in: as a new owner by the set-up link, or by e-mail and password. */
 export async function start() {
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: FLAGS,
   });
-  const { page, context, problems } = await open(WIDE, SETUP_LINK ?? `${ORIGIN}/`);
-  if (SETUP_LINK) await page.getByLabel("Your name").fill(OWNER.name);
+  const isNew = await needsOwner();
+  const { page, context, problems } = await open(WIDE, isNew ? SETUP_LINK : `${ORIGIN}/`);
+  if (isNew) await page.getByLabel("Your name").fill(OWNER.name);
   await page.getByLabel("E-mail").fill(OWNER.email);
   await page.getByLabel("Password").fill(OWNER.password);
   await page.locator("button[type=submit]").click();
-  await page.getByRole("heading", { name: SETUP_LINK ? "Add a device" : "Devices" }).waitFor();
+  await page.getByRole("heading", { name: isNew ? "Add a device" : "Devices" }).waitFor();
   assert.ok(!page.url().includes("setup"), "the used set-up token stays in the address");
   signedIn = await context.storageState();
   assert.deepEqual(problems, []);
@@ -50,9 +57,26 @@ export async function stop() {
   await browser?.close();
 }
 
+/** A page of its own, signed in as somebody of this role who is made for it. */
+export async function openAs(role, options, address = `${ORIGIN}/`) {
+  const owner = await open(options);
+  const email = `${freshId(role)}@example.org`;
+  const { password } = OWNER;
+  await call(owner.page, "POST", "/users", { email, password, role, name: role });
+  await owner.context.close();
+  const opened = await open({ ...options, storageState: undefined }, `${ORIGIN}/`);
+  const { page } = opened;
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill(password);
+  await page.locator("button[type=submit]").click();
+  await page.getByRole("heading", { name: "Devices" }).waitFor();
+  await page.goto(address);
+  return opened;
+}
+
 /** A page of its own, signed in once `start` is through; `problems` gathers whatever a healthy page does not do. */
 export async function open(options, address = `${ORIGIN}/`) {
-  const context = await browser.newContext({ ...options, ...(signedIn ? { storageState: signedIn } : {}) });
+  const context = await browser.newContext({ ...(signedIn ? { storageState: signedIn } : {}), ...options });
   const page = await context.newPage();
   const problems = [];
   page.on("console", (message) => {

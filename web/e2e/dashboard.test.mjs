@@ -178,7 +178,7 @@ test("every room fits a phone of 390 pixels, in light and in dark", async () => 
       labels: { place: "y".repeat(60), room: "kitchen" },
     });
     await asDevice(token, "POST", "/me/telemetry", { ["key".repeat(30)]: "z".repeat(300), temp: 1.5 });
-    for (const room of ["#/devices", "#/devices/new", `#/devices/${id}`, "#/tokens", "#/api"]) {
+    for (const room of ["#/devices", "#/devices/new", `#/devices/${id}`, "#/inbox", "#/tokens", "#/api"]) {
       await page.goto(`${ORIGIN}/${room}`);
       await page.locator("h1").waitFor();
       await page.waitForLoadState("load");

@@ -103,6 +103,7 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
 export const get = <T>(path: string, query: CallOptions["query"] = {}, signal?: AbortSignal): Promise<T> =>
   call<T>("GET", path, signal ? { query, signal } : { query });
 export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>("POST", path, { body });
+export const put = <T>(path: string, body: unknown): Promise<T> => call<T>("PUT", path, { body });
 export const patch = <T>(path: string, body: unknown, ifMatch?: string): Promise<T> =>
   call<T>("PATCH", path, ifMatch === undefined ? { body } : { body, ifMatch });
 export const remove = <T = void>(path: string, query: CallOptions["query"] = {}): Promise<T> =>

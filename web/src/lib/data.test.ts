@@ -1,7 +1,7 @@
 // JSON, merge patches, ranges and the API document.
 
 import { describe, expect, test } from "vitest";
-import { parse, parseObject, pretty } from "./json";
+import { flatten, parse, parseObject, pretty } from "./json";
 import { example, groups, outline } from "./openapi";
 import { applyPatch, mergePatch, twinRows } from "./patch";
 import { bounds, bucketFor, fromLocalInputs, POINTS_SHOWN, PRESETS, toLocalInput } from "./range";
@@ -19,6 +19,22 @@ describe("JSON", () => {
   test.each(["[1]", "1", "null", '"x"', "{", "{'a':1}"])("%s is no object", (text) =>
     expect(parseObject(text)).toHaveProperty("error"),
   );
+});
+
+describe("what a device sent", () => {
+  test.each([
+    [
+      { a: { b: 1, c: { d: "x" } }, e: [1, 2], f: null },
+      [
+        ["a.b", 1],
+        ["a.c.d", "x"],
+        ["e", [1, 2]],
+      ],
+    ],
+    ["text", [["value", "text"]]],
+    [null, []],
+    [{}, []],
+  ])("%j is flattened", (value, flat) => expect(flatten(value)).toEqual(flat));
 });
 
 describe("merge patches", () => {

@@ -47,3 +47,10 @@ export function parseObject(text: string): { value: Record<string, unknown> } | 
   }
   return { value: value as Record<string, unknown> };
 }
+
+/** The values inside a value, objects flattened with dots as telemetry keys are; empty ones are left out. */
+export function flatten(value: unknown, name = ""): [name: string, value: unknown][] {
+  if (value === null || value === undefined) return [];
+  if (typeof value !== "object" || Array.isArray(value)) return [[name || "value", value]];
+  return Object.entries(value).flatMap(([key, part]) => flatten(part, name ? `${name}.${key}` : key));
+}

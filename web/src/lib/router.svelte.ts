@@ -1,7 +1,7 @@
 // Rooms by the fragment of the address: `#/devices/ID?query`.
 
 export type Route =
-  | { room: "home" | "login" | "new-device" | "tokens" | "api" | "lost" }
+  | { room: "home" | "login" | "new-device" | "inbox" | "tokens" | "api" | "lost" }
   | { room: "setup"; token: string }
   | { room: "devices" | "sessions" | "retained"; query: URLSearchParams }
   | { room: "session"; id: string }
@@ -28,7 +28,7 @@ export function parseRoute(hash: string): Route {
   if (first === "sessions" && second !== undefined) return { room: "session", id: second };
   if (second !== undefined) return { room: "lost" };
   if (first === "") return { room: "home" };
-  if (first === "login" || first === "tokens" || first === "api") return { room: first };
+  if (first === "login" || first === "inbox" || first === "tokens" || first === "api") return { room: first };
   return { room: "lost" };
 }
 

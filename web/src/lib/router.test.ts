@@ -8,6 +8,8 @@ test.each([
   ["#/login", "login"],
   ["#/tokens/", "tokens"],
   ["#/api", "api"],
+  ["#/inbox", "inbox"],
+  ["#/inbox/x", "lost"],
   ["#/devices/new", "new-device"],
   ["#/sessions", "sessions"],
   ["#/retained?filter=a%2F%23", "retained"],

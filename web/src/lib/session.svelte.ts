@@ -31,12 +31,19 @@ class SessionState {
     whenUnauthorized(() => this.#end());
   }
 
+  /** May send commands and write twins. */
   get canOperate(): boolean {
     return this.current !== null && this.current.user.role !== "viewer";
   }
 
+  /** May add, change and delete devices, let them in, and look after the broker. */
   get canAdminister(): boolean {
-    return this.current?.user.role === "owner" || this.current?.user.role === "admin";
+    return this.isOwner || this.current?.user.role === "admin";
+  }
+
+  /** May give tokens. */
+  get isOwner(): boolean {
+    return this.current?.user.role === "owner";
   }
 
   /** Finds out whether somebody is signed in, or whether the server has no owner yet. */

@@ -130,3 +130,37 @@ export interface RetainedMessage {
   qos: number;
   ts: number;
 }
+
+/** A device that a dialect recognised and nobody registered yet. */
+export interface Waiting {
+  id: string;
+  dialect: string;
+  /** By what the dialect knows it again. */
+  name: string;
+  proposed: {
+    id: string | null;
+    name: string | null;
+    profile: string;
+    labels: Record<string, string>;
+    parent: string | null;
+  };
+  first_seen_at: string;
+  last_seen_at: string;
+  sample: unknown;
+}
+
+export interface InboxPage extends Page<Waiting> {
+  /** How many wait in all. */
+  total: number;
+}
+
+/** A rule by which devices are let in without anybody asking. */
+export interface InboxRule {
+  dialect: string;
+  name: string;
+  parent?: string;
+  labels?: Record<string, string>;
+  profile?: string;
+  limit: number;
+  accepted: number;
+}

@@ -6,6 +6,7 @@ import {
   formatDuration,
   formatNumber,
   formatValue,
+  hasHiddenMarks,
   hiddenMarks,
   shorten,
   slug,
@@ -86,6 +87,10 @@ test("a time is read from text and from milliseconds, and nonsense is no time", 
 test("marks that nobody sees are named", () => {
   expect(hiddenMarks("plain ünïcode 漢字")).toBe("");
   expect(hiddenMarks("safe\u202egnp.exe\u200b")).toBe("U+202E U+200B");
+  expect(hasHiddenMarks("\u{1F469}\u200D\u{1F469}\u200D\u{1F467} \u{1F469}\u{1F3FD}\u200D\u{1F33E}")).toBe(
+    false,
+  );
+  expect(hiddenMarks("a\u200Db \u{1F469}\u200D")).toBe("U+200D");
 });
 
 test("an id is made of a name", () => {

@@ -135,14 +135,18 @@ export function formatMoment(ms: number | null, now: number): string {
   return formatDay(ms) === formatDay(now) ? formatClock(ms) : formatTime(ms);
 }
 
+// What joins two pictures to one, as in a family, is seen: as that one picture.
+const JOINED =
+  /(?<=\p{Extended_Pictographic}[\u{FE0F}\u{1F3FB}-\u{1F3FF}]?)\u200D(?=\p{Extended_Pictographic})/gu;
+
 /** True where a name holds marks that a reader cannot see or that turn the direction of writing (J-14). */
 export function hasHiddenMarks(text: string): boolean {
-  return /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text);
+  return /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text.replace(JOINED, ""));
 }
 
 /** The code points of the hidden marks, such as `U+202E`. */
 export function hiddenMarks(text: string): string {
-  const found = new Set(text.match(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu) ?? []);
+  const found = new Set(text.replace(JOINED, "").match(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu) ?? []);
   return [...found]
     .map((c) => `U+${(c.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`)
     .join(" ");

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use codec::{decode, encode};
 
 use crate::Hub;
+use crate::changes::Part;
 use crate::flight::{ByDevice, FlightKind};
 use crate::id::{DeviceId, TenantId};
 use crate::storage::{Expected, Key, KeyBuilder, Position, PutError, StorageError};
@@ -238,6 +239,7 @@ impl Hub {
 
     fn tell_document(&self, tenant: &TenantId, device: &DeviceId, text: std::fmt::Arguments<'_>) {
         self.note(tenant, device, FlightKind::Document, text, self.now());
+        self.tell_change(tenant, device, Some(Part::Documents));
         let mut shard = self.documents.watches.shard(device);
         if shard.get(tenant, device).is_some_and(|watch| watch.send(()).is_err()) {
             drop(shard.remove(tenant, device));

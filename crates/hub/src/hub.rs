@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::broker::Broker;
+use crate::changes::Watches;
 use crate::checkpoint::Checkpoints;
 use crate::count::Counters;
 use crate::document::Documents;
@@ -131,6 +132,7 @@ pub struct Hub {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) twins: Twins,
     pub(crate) documents: Documents,
+    pub(crate) watches: Watches,
     pub(crate) flight: FlightRecorder,
     pub(crate) inbox: Inbox,
     pub(crate) presence: PresenceBoard,
@@ -178,6 +180,7 @@ impl Hub {
             mailboxes: Mailboxes::default(),
             twins: Twins::default(),
             documents: Documents::default(),
+            watches: Watches::default(),
             flight: FlightRecorder::default(),
             inbox: Inbox::default(),
             presence: PresenceBoard::default(),

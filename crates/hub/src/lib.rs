@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod broker;
+pub mod changes;
 mod checkpoint;
 pub mod count;
 pub mod document;

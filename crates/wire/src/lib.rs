@@ -1,6 +1,7 @@
 //! Bytes to packets and back, and the state that one connection needs to follow
 //! its protocol. No IO, no clock, no async; no input makes it panic.
 
+pub mod coap;
 pub mod decoder;
 pub mod dialect;
 pub mod json;

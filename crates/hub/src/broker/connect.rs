@@ -438,6 +438,7 @@ impl Hub {
 
     /// Closes at once the connections that `whose` means: a right of theirs is gone.
     pub(crate) fn close_sessions_of(&self, tenant: &TenantId, whose: &Whose) {
+        self.tell_watches_of(tenant, whose);
         for shared in self.sessions_of(tenant, whose) {
             shared.close(CloseReason::NotAuthorized);
         }
@@ -446,11 +447,19 @@ impl Hub {
     /// Closes the connections that `whose` means and forgets the sessions with their wills: the
     /// owner is gone.
     pub(crate) fn drop_sessions_of(&self, tenant: &TenantId, whose: &Whose) {
+        self.tell_watches_of(tenant, whose);
         for shared in self.sessions_of(tenant, whose) {
             shared.close(CloseReason::NotAuthorized);
             shared.facts().will = None;
             // What a failing store keeps has nobody left who could connect to it.
             drop(self.end_session(&shared));
+        }
+    }
+
+    /// Who watches a device without a session looks again whether they still may.
+    fn tell_watches_of(&self, tenant: &TenantId, whose: &Whose) {
+        if let Whose::Device(device) | Whose::Credential(device, _) = whose {
+            self.tell_change(tenant, device, None);
         }
     }
 

@@ -8,6 +8,7 @@ use super::index::{Drop, Open, command_key, index_key, key_ends_at};
 use super::list::decode;
 use super::{Command, CommandEvent, CommandState, Receipt, state};
 use crate::Hub;
+use crate::changes::Part;
 use crate::flight::FlightKind;
 use crate::id::{CommandId, DeviceId, TenantId};
 use crate::live::{LiveEvent, LiveKind};
@@ -247,6 +248,7 @@ impl Hub {
     pub(super) fn tell_command(&self, tenant: &TenantId, command: &Command, now: Timestamp) {
         let text = format_args!("{} {} {}", command.state.name(), command.name, command.id);
         self.note(tenant, &command.device, FlightKind::Command, text, now);
+        self.tell_change(tenant, &command.device, Some(Part::Commands));
         self.live.send(|| LiveEvent {
             tenant: tenant.clone(),
             device: command.device.clone(),

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Hub;
+use crate::changes::Part;
 use crate::flight::FlightKind;
 use crate::id::{DeviceId, TenantId};
 use crate::live::{LiveEvent, LiveKind};
@@ -183,6 +184,7 @@ impl Hub {
         (twin, now): (&Twin, Timestamp),
     ) {
         self.note(tenant, device, FlightKind::Twin, text, now);
+        self.tell_change(tenant, device, Some(Part::Twin));
         self.live.send(|| LiveEvent {
             tenant: tenant.clone(),
             device: device.clone(),

@@ -11,6 +11,7 @@ mod line;
 mod senml;
 mod source;
 mod time;
+mod value;
 mod walk;
 
 pub use bare::bare;
@@ -21,6 +22,7 @@ pub use json::json;
 pub use line::{Precision, line};
 pub use senml::{senml_cbor, senml_json};
 pub use time::{DeviceClock, parse_duration, parse_rfc3339, parse_since, settle};
+pub use value::{cbor_to_json, json_to_cbor};
 
 use std::borrow::Cow;
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use roost_hub::Hub;
 use roost_hub::broker::CloseReason;
 use roost_hub::limit::{Door as Through, Limit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::adapters::dialects;
+use crate::adapters::{coap, dialects};
 use crate::adapters::mqtt::{self, Peer};
 use crate::admission::{Admitted, admit};
 use crate::door::MqttDoor;
@@ -40,6 +40,10 @@ pub enum Protocol {
     Http,
     /// The same over TLS.
     Https,
+    /// CoAP over UDP.
+    Coap,
+    /// CoAP over DTLS.
+    Coaps,
 }
 
 /// Why a door could not be opened.
@@ -61,6 +65,7 @@ pub struct Gateway {
     router: axum::Router,
     doors: Vec<(Protocol, TcpListener)>,
     reactors: Vec<Reactor>,
+    coap: Vec<(coap::Transport, UdpSocket)>,
 }
 
 impl Gateway {
@@ -73,6 +78,7 @@ impl Gateway {
             router,
             doors: Vec::new(),
             reactors: Vec::new(),
+            coap: Vec::new(),
         }
     }
 
@@ -95,8 +101,13 @@ impl Gateway {
         if matches!(protocol, Protocol::Mqtts | Protocol::Https) && self.tls.is_none() {
             return Err(ListenError::NoCertificate(protocol));
         }
-        if protocol == Protocol::Mqtt {
-            self.open_reactors().map_err(|error| ListenError::Address(address, error))?;
+        match protocol {
+            Protocol::Coap => return self.open_coap(coap::Transport::Plain, address),
+            Protocol::Coaps => return self.open_coap(coap::Transport::Secure, address),
+            Protocol::Mqtt => {
+                self.open_reactors().map_err(|error| ListenError::Address(address, error))?;
+            }
+            _ => {}
         }
         let opened = listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (local, listener) = opened.map_err(|error| ListenError::Address(address, error))?;
@@ -122,6 +133,18 @@ impl Gateway {
         MqttDoor::new(Arc::clone(&self.shared))
     }
 
+    fn open_coap(
+        &mut self,
+        transport: coap::Transport,
+        address: SocketAddr,
+    ) -> Result<SocketAddr, ListenError> {
+        let opened = coap::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (local, socket) = opened.map_err(|error| ListenError::Address(address, error))?;
+        self.coap.push((transport, socket));
+        // The same address as was asked for, also where the socket serves IPv6 as well.
+        Ok(SocketAddr::new(address.ip(), local.port()))
+    }
+
     /// Lets clients in until `shutdown` is true; then ends every connection and returns, at the
     /// latest after [`Settings::shutdown_timeout`].
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
@@ -143,6 +166,10 @@ impl Gateway {
             reactors.spawn(reactor.run(reactors_end.clone()));
         }
         let mut doors = JoinSet::new();
+        for (transport, socket) in self.coap {
+            let door = coap::Door::new(Arc::clone(&self.shared), socket, transport);
+            doors.spawn(door.run(shutdown.clone()));
+        }
         for (protocol, listener) in self.doors {
             let door = Door {
                 shared: Arc::clone(&self.shared),
@@ -235,8 +262,8 @@ impl Door {
             (Protocol::Https, Some(tls)) => {
                 connections.spawn(serve_https(Arc::clone(tls), self.http(), admitted, (stream, peer)));
             }
-            // `Gateway::open` refuses such a door.
-            (Protocol::Mqtts | Protocol::Https, None) => {}
+            // `Gateway::open` refuses such a door, and has others for CoAP.
+            (Protocol::Mqtts | Protocol::Https, None) | (Protocol::Coap | Protocol::Coaps, _) => {}
         }
     }
 

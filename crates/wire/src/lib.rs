@@ -4,6 +4,7 @@
 pub mod coap;
 pub mod decoder;
 pub mod dialect;
+pub mod dtls;
 pub mod json;
 pub mod lines;
 pub mod mqtt;

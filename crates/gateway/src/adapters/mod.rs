@@ -1,5 +1,6 @@
 //! The protocols by which devices come in.
 
+pub(crate) mod coap;
 pub(crate) mod dialect;
 pub(crate) mod dialects;
 pub mod http;

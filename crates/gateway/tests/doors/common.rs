@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) mqtt: SocketAddr,
     pub(crate) http: SocketAddr,
     clock: Arc<RunningClock>,
+    pub(crate) coap: SocketAddr,
+    pub(crate) coaps: SocketAddr,
     stop: watch::Sender<bool>,
     running: JoinSet<()>,
 }
@@ -136,6 +138,8 @@ impl World {
             gateway.set_tls(tls);
         }
         let [mqtt, http] = protocols.map(|protocol| gateway.open(protocol, free).unwrap());
+        let [coap, coaps] =
+            [Protocol::Coap, Protocol::Coaps].map(|protocol| gateway.open(protocol, free).unwrap());
         let (stop, stopping) = watch::channel(false);
         let mut running = JoinSet::new();
         running.spawn(gateway.run(stopping));
@@ -149,7 +153,7 @@ impl World {
                 replayed.finish_replay(read).await.unwrap();
             }
         });
-        Self { hub, mqtt, http, clock, stop, running }
+        Self { hub, mqtt, http, coap, coaps, clock, stop, running }
     }
 
     /// Moves both clocks forward.

@@ -21,6 +21,13 @@ const OPEN_FILES_WARNING: u64 = 4_096;
 const CERTIFICATE_DAYS_WARNING: i64 = 14;
 const DAY_SECONDS: i64 = 24 * 3600;
 
+/// C-28: what is shown at the plain CoAP door can be read on the way.
+pub(super) fn plain_coap(config: &Config) -> Option<Finding> {
+    let address = config.doors.coap.filter(|address| !address.ip().is_loopback())?;
+    let found = format!("devices show their tokens at {address} for everybody on the way to read");
+    Some(Finding::warning("coap", found, "let them use coaps (DTLS), or close it with --coap off"))
+}
+
 /// Whether each door can be opened, or is by the server that runs.
 pub(super) fn doors(config: &Config, server: Server) -> Vec<Finding> {
     let doors = [

@@ -93,6 +93,7 @@ fn look(config: &Config, url: Option<&str>, now: Timestamp) -> Vec<Finding> {
     let (server, presence) = server::look(config, url);
     let mut findings = vec![server];
     findings.extend(machine::doors(config, presence));
+    findings.extend(machine::plain_coap(config));
     findings.push(machine::clock(now));
     findings.push(machine::open_files());
     findings.extend(disk::look(config));

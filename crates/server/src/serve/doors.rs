@@ -57,6 +57,8 @@ pub(super) fn open(
         ("https", Protocol::Https, config.doors.https),
         ("mqtt", Protocol::Mqtt, config.doors.mqtt),
         ("mqtts", Protocol::Mqtts, config.doors.mqtts),
+        ("coap", Protocol::Coap, config.doors.coap),
+        ("coaps", Protocol::Coaps, config.doors.coaps),
     ];
     let (later, router) = router_for_later();
     let settings = settings(config);

@@ -80,7 +80,7 @@ fn a_taken_port_is_named_with_who_has_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().to_string();
     let mut command = roost(folder.path());
-    command.args(["serve", "--http", "off", "--mqtt", &taken]);
+    command.args(["serve", "--http", "off", "--mqtt", &taken, "--coap", "off", "--coaps", "off"]);
     let (code, out, errors) = run(command);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     let holder = format!("(process {})", std::process::id());

@@ -27,7 +27,17 @@ pub(crate) fn roost(folder: &Path) -> Command {
 /// `roost serve` on free ports of loopback.
 pub(crate) fn serve(folder: &Path) -> Command {
     let mut command = roost(folder);
-    command.args(["serve", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+    command.args([
+        "serve",
+        "--http",
+        "127.0.0.1:0",
+        "--mqtt",
+        "127.0.0.1:0",
+        "--coap",
+        "127.0.0.1:0",
+        "--coaps",
+        "off",
+    ]);
     command
 }
 

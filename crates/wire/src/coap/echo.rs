@@ -46,6 +46,15 @@ impl EchoKey {
         age <= 1 && token.len() == ECHO_LENGTH && differing == 0
     }
 
+    /// A number that belongs to an address, 32 bytes of it and a span of 30 s, so many of them `ago`,
+    /// and that only who has the key can make again: for the cookies of DTLS.
+    #[must_use]
+    pub fn seed(&self, address: SocketAddr, bytes: &[u8; 32], (now, ago): (Duration, u32)) -> u64 {
+        let token = self.token_of(address, window(now).wrapping_sub(ago));
+        let mac = self.mac(&[&token, bytes]);
+        mac.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
     fn token_of(&self, address: SocketAddr, window: u32) -> [u8; ECHO_LENGTH] {
         let ip = match address.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),

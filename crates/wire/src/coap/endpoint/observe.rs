@@ -213,6 +213,12 @@ impl Endpoint {
         }
     }
 
+    /// Who observes.
+    #[must_use]
+    pub fn observer(&self, id: ObservationId) -> Option<SocketAddr> {
+        self.observations.places.get(id.0 as usize)?.as_ref().map(|observation| observation.peer)
+    }
+
     /// How many observations there are.
     #[must_use]
     pub fn observations(&self) -> usize {

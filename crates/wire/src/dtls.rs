@@ -88,16 +88,20 @@ fn short_vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
+    fn short(length: usize) -> u16 {
+        u16::try_from(length).unwrap()
+    }
+
     /// With this cookie, as the message of this number.
     fn hello(cookie: &[u8], number: u8) -> Vec<u8> {
         let mut body = vec![0xFE, 0xFD];
         body.extend([7; 32]);
-        body.extend([2, 1, 1, cookie.len() as u8]);
+        body.extend([2, 1, 1, u8::try_from(cookie.len()).unwrap()]);
         body.extend_from_slice(cookie);
         body.extend([0, 4, 0xC0, 0xA8, 0x00, 0xFF, 1, 0, 0, 0]);
-        let whole = (body.len() as u16).to_be_bytes();
+        let whole = short(body.len()).to_be_bytes();
         let mut out = vec![22, 0xFE, 0xFF, 0, 0, 0, 0, 0, 0, 0, number];
-        out.extend((body.len() as u16 + 12).to_be_bytes());
+        out.extend((short(body.len()) + 12).to_be_bytes());
         out.extend([1, 0, whole[0], whole[1], 0, number, 0, 0, 0, 0, whole[0], whole[1]]);
         out.extend(body);
         out

@@ -1,5 +1,6 @@
 //! The cases: which there are, who takes part, with what configuration, and what each one gives.
 
+mod coap;
 mod flows;
 mod idle;
 mod latency;
@@ -25,11 +26,12 @@ pub(crate) enum Case {
     Latency,
     Offline,
     Telemetry,
+    Coap,
     Start,
 }
 
 impl Case {
-    pub(crate) const ALL: [Case; 9] = [
+    pub(crate) const ALL: [Case; 10] = [
         Case::ManyToOne,
         Case::FanOut,
         Case::Pairs,
@@ -38,6 +40,7 @@ impl Case {
         Case::Latency,
         Case::Offline,
         Case::Telemetry,
+        Case::Coap,
         Case::Start,
     ];
 
@@ -51,6 +54,7 @@ impl Case {
             Case::Latency => "latency",
             Case::Offline => "offline",
             Case::Telemetry => "telemetry",
+            Case::Coap => "coap",
             Case::Start => "start",
         }
     }
@@ -61,7 +65,7 @@ impl Case {
             Case::ManyToOne | Case::FanOut | Case::Latency => &[Qos::AtMostOnce, Qos::AtLeastOnce],
             Case::Pairs => &[Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce],
             Case::Routing | Case::Idle => &[Qos::AtMostOnce],
-            Case::Offline | Case::Telemetry | Case::Start => &[Qos::AtLeastOnce],
+            Case::Offline | Case::Telemetry | Case::Coap | Case::Start => &[Qos::AtLeastOnce],
         };
         let variant = |qos: &Qos| Variant { case: self, qos: *qos };
         levels.iter().map(variant).collect()
@@ -113,6 +117,7 @@ impl Variant {
             Case::Latency => format!("{}, {seconds} s", latency::DESCRIPTION),
             Case::Offline => offline::DESCRIPTION.to_owned(),
             Case::Telemetry => format!("{}, {seconds} s", telemetry::DESCRIPTION),
+            Case::Coap => format!("{}, {seconds} s", coap::DESCRIPTION),
             Case::Start => format!(
                 "{} devices stored; kill -9 after {seconds} s of telemetry by 100 devices",
                 settings.stored_devices
@@ -123,7 +128,9 @@ impl Variant {
     /// Why a peer has no part in this case.
     pub(crate) fn reason_to_skip(self, kind: PeerKind) -> Option<&'static str> {
         match (self.case, kind) {
-            (Case::Telemetry | Case::Start, PeerKind::Mosquitto | PeerKind::Relay) => Some("has no devices"),
+            (Case::Telemetry | Case::Coap | Case::Start, PeerKind::Mosquitto | PeerKind::Relay) => {
+                Some("has no devices")
+            }
             (Case::Offline, PeerKind::Relay) => Some("has no sessions"),
             (Case::Routing, PeerKind::Relay) => Some("has no wildcards in the middle of a filter"),
             _ => None,
@@ -145,6 +152,7 @@ impl Variant {
             Case::Latency => latency::run(&peer, self.qos, settings.window),
             Case::Offline => offline::run(&peer),
             Case::Telemetry => telemetry::run(&peer, settings.window),
+            Case::Coap => coap::run(&peer, settings.window, settings.idle_connections),
             Case::Start => start::run(&mut peer, settings),
         }?;
         peer.stop()?;

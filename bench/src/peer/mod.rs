@@ -81,6 +81,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 struct Doors {
     mqtt: SocketAddr,
     http: Option<SocketAddr>,
+    coap: Option<SocketAddr>,
 }
 
 /// A running broker. Dropping it kills it.
@@ -127,6 +128,10 @@ impl Peer {
 
     pub(crate) fn http(&self) -> Result<SocketAddr> {
         self.doors.http.context("this peer speaks no HTTP")
+    }
+
+    pub(crate) fn coap(&self) -> Result<SocketAddr> {
+        self.doors.coap.context("this peer speaks no CoAP")
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -232,7 +237,7 @@ fn spawn_until_it_answers(command: Command, cores: Cores, home: &Path, mqtt: Soc
         }
         thread::sleep(LOOK_EVERY);
     }
-    let doors = Doors { mqtt, http: None };
+    let doors = Doors { mqtt, http: None, coap: None };
     Ok(Launch { child, doors, start_time: begun.elapsed() })
 }
 

@@ -20,7 +20,7 @@ pub(super) fn launch(programs: &Programs, home: &Path) -> Result<Launch> {
     let mut command = Command::new(&programs.roost);
     command.arg("serve").arg("--data").arg(home.join("data"));
     command.args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
-    command.args(["--coap", "off", "--coaps", "off", "--admin_token", ADMIN_TOKEN]);
+    command.args(["--coap", "127.0.0.1:0", "--coaps", "off", "--admin_token", ADMIN_TOKEN]);
     // The data directory holds everything: no roost.toml of the caller's folder shall change what is measured.
     command.current_dir(home).stdout(Stdio::piped());
     let begun = clock::now();
@@ -60,7 +60,7 @@ fn doors(line: &str) -> Result<Doors> {
             pairs.find(|(key, _)| *key == name).with_context(|| format!("it names no {name}"))?;
         Ok(address.parse()?)
     };
-    Ok(Doors { mqtt: find("mqtt")?, http: Some(find("http")?) })
+    Ok(Doors { mqtt: find("mqtt")?, http: Some(find("http")?), coap: find("coap").ok() })
 }
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
     fn the_ready_line_names_the_doors_in_any_order() {
         let found = doors("roost ready mqtt=127.0.0.1:7 coap=127.0.0.1:9 http=127.0.0.1:8").unwrap();
         assert_eq!(found.mqtt.port(), 7);
-        assert_eq!(found.http.unwrap().port(), 8);
+        assert_eq!((found.http.unwrap().port(), found.coap.unwrap().port()), (8, 9));
         assert!(doors("roost is here").is_err());
         assert!(doors("roost ready http=127.0.0.1:8").is_err());
     }

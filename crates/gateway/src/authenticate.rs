@@ -24,7 +24,10 @@ pub(crate) fn by_token_now(hub: &Hub, token: &str, address: IpAddr) -> Result<Ar
     let throttle = hub.throttle();
     // The identity that is held up by wrong tokens is the address.
     let identity = format!("token from {address}");
-    throttle.allow_login(address, &identity, now).map_err(|wait| Failed::Wait(wait.0))?;
+    throttle.allow_login(address, &identity, now).map_err(|wait| {
+        hub.refusals.count(Limit::FailedLogins);
+        Failed::Wait(wait.0)
+    })?;
     match hub.authenticate(Presented::Token(token)) {
         Ok(principal) => Ok(principal),
         Err(error) => {

@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::adapters::{coap, dialects};
 use crate::adapters::mqtt::{self, Peer};
+use crate::adapters::{coap, dialects};
 use crate::admission::{Admitted, admit};
 use crate::door::MqttDoor;
 use crate::http::{self, HttpDoor};
@@ -241,6 +241,8 @@ impl Door {
             Protocol::Mqtts => Through::Mqtts,
             Protocol::Http => Through::Http,
             Protocol::Https => Through::Https,
+            // Doors without connections, which are served elsewhere.
+            Protocol::Coap | Protocol::Coaps => return,
         };
         let Some((admitted, welcome)) = admit(&self.shared, address.ip(), through) else { return };
         if let Err(error) = stream.set_nodelay(true) {

@@ -94,6 +94,21 @@ impl Hub {
         Ok(twin)
     }
 
+    /// Merges what a device itself wishes into `desired`, which families of devices may. Gives the
+    /// position when it is durable.
+    ///
+    /// # Errors
+    /// [`PatchTwinError`]; nothing was changed then.
+    pub fn wish(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        patch: Value,
+    ) -> Result<Position, PatchTwinError> {
+        let (_, position) = self.change_desired(tenant, device, &checked(patch)?, None)?;
+        Ok(position)
+    }
+
     fn change_desired(
         &self,
         tenant: &TenantId,

@@ -5,6 +5,8 @@
 //! (aliases, names, what was announced) is its own state: there is one dialect value for each device
 //! whose profile names the family, whether that device speaks for itself or is a gateway.
 
+mod aws;
+mod azure;
 mod open;
 mod sparkplug;
 mod thingsboard;
@@ -44,6 +46,8 @@ pub enum What<'a> {
     Readings(Vec<Point<'a>>),
     /// Its state is this now, as a merge patch (RFC 7396) of what it reported before.
     Reported(Map<String, Value>),
+    /// It changes what is wished of it, as a merge patch, in families whose devices may.
+    Desired(Map<String, Value>),
     /// Something happened.
     Event {
         /// In one level of a topic.

@@ -3,11 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::Dialect;
+use super::aws::Aws;
+use super::azure::Azure;
 use super::sparkplug::Sparkplug;
 use super::thingsboard::ThingsBoard;
 
 /// The families that are spoken over MQTT, by the names of their profiles.
-pub const SPOKEN: [&str; 2] = ["thingsboard", "sparkplug"];
+pub const SPOKEN: [&str; 4] = ["thingsboard", "sparkplug", "aws", "azure"];
 
 /// The topics whose retained messages a family's dialect that begins anew has to have heard.
 #[must_use]
@@ -25,9 +27,11 @@ pub fn kept_topics(name: &str) -> &'static [&'static str] {
 ///
 /// # Errors
 /// The profile configures the family in a way that cannot be; says what is wrong with it.
-pub fn open(name: &str, _profile: &Map<String, Value>) -> Option<Result<Box<dyn Dialect>, String>> {
+pub fn open(name: &str, profile: &Map<String, Value>) -> Option<Result<Box<dyn Dialect>, String>> {
     Some(Ok(match name {
-        "sparkplug" => Box::<Sparkplug>::default(),
+        "aws" => Box::<Aws>::default(),
+        "azure" => Box::<Azure>::default(),
+        "sparkplug" => Box::new(Sparkplug::of_profile(profile)),
         "thingsboard" => Box::<ThingsBoard>::default(),
         _ => return None,
     }))

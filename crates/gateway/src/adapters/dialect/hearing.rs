@@ -15,7 +15,7 @@ use roost_hub::reading::Quality;
 use roost_hub::registry::UpdateDeviceError;
 use roost_hub::storage::{Position, StorageError};
 use roost_hub::time::Timestamp;
-use roost_hub::twin::ReportTwinError;
+use roost_hub::twin::{PatchTwinError, ReportTwinError};
 use roost_wire::dialect::{About, Answer, Description, Outgoing, Presence, Said, TwinReason, What};
 use serde_json::{Map, Value, json};
 
@@ -130,6 +130,7 @@ impl<'a> Hearing<'a> {
             }
             What::Stale(keys) => self.stale(subject, &keys),
             What::Reported(patch) => self.report(subject, patch),
+            What::Desired(patch) => self.wish(subject, patch),
             What::Event { name, payload } => {
                 self.publish(subject, mapping::event(&subject.device, &name, &payload, self.now))
             }
@@ -175,6 +176,15 @@ impl<'a> Hearing<'a> {
             Ok(position) => self.reached(Some(position)),
             Err(ReportTwinError::Storage(error)) => return Err(error),
             Err(error) => self.note(Some(&subject.device), format_args!("reported: {error}")),
+        }
+        Ok(())
+    }
+
+    fn wish(&mut self, subject: &Subject, patch: Map<String, Value>) -> Result<(), StorageError> {
+        match self.hub.wish(&self.principal.tenant, &subject.device, Value::Object(patch)) {
+            Ok(position) => self.reached(Some(position)),
+            Err(PatchTwinError::Storage(error)) => return Err(error),
+            Err(error) => self.note(Some(&subject.device), format_args!("desired: {error}")),
         }
         Ok(())
     }
@@ -284,6 +294,7 @@ impl<'a> Hearing<'a> {
                 mapping::sample(&readings)
             }
             What::Reported(patch) => json!({ "reported": patch }),
+            What::Desired(patch) => json!({ "desired": patch }),
             What::Event { name, payload } => {
                 json!({ "event": { &**name: String::from_utf8_lossy(payload) } })
             }

@@ -64,7 +64,7 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// Of the name that is given to a node or device here: `group/node` or `group/node/device`.
+    /// Of `group/node` or `group/node/device`.
     pub(super) fn of_name(name: &'a str) -> Option<Self> {
         let mut parts = name.splitn(3, '/');
         let (group, node, device) = (parts.next()?, parts.next()?, parts.next());
@@ -76,13 +76,6 @@ impl<'a> Address<'a> {
 
     pub(super) fn node_name(&self) -> String {
         format!("{}/{}", self.group, self.node)
-    }
-
-    pub(super) fn name(&self) -> String {
-        match self.device {
-            Some(device) => format!("{}/{}/{device}", self.group, self.node),
-            None => self.node_name(),
-        }
     }
 
     pub(super) fn command_topic(&self) -> String {

@@ -1,5 +1,9 @@
 //! Sparkplug B (specification 3.0): births, deaths, data and commands of edge nodes and the devices
-//! behind them. A node is named `group/node` here, a device behind it `group/node/device`.
+//! behind them.
+//!
+//! A node is one MQTT client (section 5.2), so the first node that a connection speaks for is the
+//! connected device itself, and a device behind it is named as the node names it. Further nodes, and
+//! every node of a profile with `"bridge": true`, are named `group/node`, devices `group/node/device`.
 //!
 //! A birth says which metrics there are; only with it can be read what follows, so whatever shows that
 //! one was missed (a gap in `seq`, a name or alias that none had) asks the node for another.
@@ -14,7 +18,7 @@ mod value;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::{About, Awaited, Command, Dialect, Outgoing, Presence, Said, Unread, Unsayable, What, Wording};
 use address::{Address, Kind, NAMESPACE};
@@ -40,6 +44,10 @@ const REBIRTH_COMMAND: &str = "rebirth";
 #[derive(Debug, Default)]
 pub(super) struct Sparkplug {
     nodes: HashMap<String, Node>,
+    /// The node that the connection itself is.
+    own: Option<String>,
+    /// Whether no node is the connection itself.
+    is_bridge: bool,
     has_said_state: bool,
     /// When something was heard last.
     now: i64,
@@ -57,6 +65,14 @@ struct Node {
     asked_at: Option<i64>,
 }
 
+impl Sparkplug {
+    /// As the profile has it: `"dialect":{"name":"sparkplug","bridge":true}`.
+    pub(super) fn of_profile(profile: &Map<String, Json>) -> Self {
+        let bridge = profile.get("dialect").and_then(|dialect| dialect.get("bridge"));
+        Self { is_bridge: bridge.and_then(Json::as_bool).unwrap_or_default(), ..Self::default() }
+    }
+}
+
 impl Dialect for Sparkplug {
     fn hear<'a>(&mut self, topic: &'a str, payload: &'a [u8], now: i64) -> Result<Vec<Said<'a>>, Unread> {
         let Some(address) = Address::parse(topic)? else { return Ok(Vec::new()) };
@@ -69,6 +85,9 @@ impl Dialect for Sparkplug {
         if !self.nodes.contains_key(&name) && self.nodes.len() >= NODES_MAX {
             return Err(too_many(NODES_MAX, "nodes behind one connection"));
         }
+        if self.own.is_none() && !self.is_bridge {
+            self.own = Some(name);
+        }
         match (address.kind, address.device) {
             (Kind::Birth, _) => self.birth(address, payload),
             (Kind::Death, None) => Ok(self.node_death(address, &payload)),
@@ -78,13 +97,11 @@ impl Dialect for Sparkplug {
     }
 
     fn command(&mut self, device: Option<&str>, command: Command<'_>) -> Result<Wording, Unsayable> {
-        let only = || match self.nodes.len() {
-            1 => self.nodes.keys().next().map(String::as_str),
-            _ => None,
-        };
-        let address = device.or_else(only).and_then(Address::of_name).ok_or(Unsayable(Cow::Borrowed(
+        let name = self.full_name(device).ok_or(Unsayable(Cow::Borrowed(
             "it is not known which node this is: it has not said anything yet, or there are several",
         )))?;
+        let address = Address::of_name(&name)
+            .ok_or(Unsayable(Cow::Borrowed("a node is called group/node, a device group/node/device")))?;
         let message = if command.name == REBIRTH_COMMAND {
             self.ask_rebirth(address)
         } else {
@@ -122,7 +139,7 @@ impl Sparkplug {
             node.next_seq = seq.and_then(|seq| u8::try_from(seq).ok()).map(|seq| seq.wrapping_add(1));
         }
         let whats = [What::Presence(Presence::Online), What::Description(Box::new(description))];
-        let mut said = about(address, whats.into_iter().chain(heard.into_said()));
+        let mut said = self.all_about(address, whats.into_iter().chain(heard.into_said()));
         if is_missing {
             said.extend(self.rebirth(address));
         }
@@ -139,7 +156,7 @@ impl Sparkplug {
         let heard = Heard::of(payload, born)?;
         let node = self.nodes.entry(address.node_name()).or_default();
         let is_missing = !node.follows(seq) | is_unborn | heard.is_foreign;
-        let mut said = about(address, heard.into_said());
+        let mut said = self.all_about(address, heard.into_said());
         if is_missing {
             said.extend(self.rebirth(address));
         }
@@ -157,10 +174,9 @@ impl Sparkplug {
             return Vec::new();
         }
         let gone = || [What::Presence(Presence::Offline), What::Stale(Vec::new())];
-        let mut said = about(address, gone().into_iter());
+        let mut said = self.all_about(address, gone().into_iter());
         for device in node.iter().flat_map(|node| node.devices.keys()) {
-            let name = format!("{}/{device}", address.node_name());
-            said.extend(gone().map(|what| Said { about: About::Named(Cow::Owned(name.clone())), what }));
+            said.extend(self.all_about(Address { device: Some(device), ..address }, gone().into_iter()));
         }
         said
     }
@@ -175,11 +191,36 @@ impl Sparkplug {
         node.devices.remove(device);
         let is_missing = !node.follows(payload.seq) | node.born.is_none();
         let gone = [What::Presence(Presence::Offline), What::Stale(Vec::new())];
-        let mut said = about(address, gone.into_iter());
+        let mut said = self.all_about(address, gone.into_iter());
         if is_missing {
             said.extend(self.rebirth(address));
         }
         said
+    }
+
+    /// `group/node` or `group/node/device` for the names that are given here.
+    fn full_name<'n>(&'n self, device: Option<&'n str>) -> Option<Cow<'n, str>> {
+        let own = self.own.as_deref();
+        match device {
+            None => own.map(Cow::Borrowed),
+            Some(name) if name.contains('/') => Some(Cow::Borrowed(name)),
+            Some(name) => own.map(|own| Cow::Owned(format!("{own}/{name}"))),
+        }
+    }
+
+    /// Who is meant by these names.
+    fn about<'a>(&self, node: &str, device: Option<&str>) -> About<'a> {
+        match (device, self.own.as_deref() == Some(node)) {
+            (None, true) => About::Connection,
+            (Some(device), true) => About::Named(Cow::Owned(device.to_owned())),
+            (None, false) => About::Named(Cow::Owned(node.to_owned())),
+            (Some(device), false) => About::Named(Cow::Owned(format!("{node}/{device}"))),
+        }
+    }
+
+    fn all_about<'a>(&self, address: Address<'_>, whats: impl Iterator<Item = What<'a>>) -> Vec<Said<'a>> {
+        let about = self.about(&address.node_name(), address.device);
+        whats.map(|what| Said { about: about.clone(), what }).collect()
     }
 
     fn born(&self, address: Address<'_>) -> Option<&Born> {
@@ -302,11 +343,6 @@ fn birth_death(payload: &Payload<'_>) -> Option<u64> {
         Raw::Long(value) => Some(value),
         _ => None,
     }
-}
-
-fn about<'a>(address: Address<'_>, whats: impl Iterator<Item = What<'a>>) -> Vec<Said<'a>> {
-    let name = address.name();
-    whats.map(|what| Said { about: About::Named(Cow::Owned(name.clone())), what }).collect()
 }
 
 fn reply<'a>(outgoing: Outgoing) -> Said<'a> {

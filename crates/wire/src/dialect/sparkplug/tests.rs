@@ -138,9 +138,9 @@ impl Line {
         assert_eq!(
             said,
             [
-                "plant/edge: online",
-                "plant/edge: is Properties/Model[]Inputs/T[°C] Model=X1",
-                "plant/edge: Properties/Model=X1 Inputs/T=21.5",
+                "online",
+                "is Properties/Model[]Inputs/T[°C] Model=X1",
+                "Properties/Model=X1 Inputs/T=21.5",
                 "publish spBv1.0/STATE/roost"
             ]
         );
@@ -149,14 +149,7 @@ impl Line {
             Some(1),
             &[aliased("Speed", 9, 3, Raw::Int(40)), aliased("On", 10, 11, Raw::Boolean(true))],
         );
-        assert_eq!(
-            said,
-            [
-                "plant/edge/pump: online",
-                "plant/edge/pump: is Speed[]On[]",
-                "plant/edge/pump: Speed=40 On=true"
-            ]
-        );
+        assert_eq!(said, ["pump: online", "pump: is Speed[]On[]", "pump: Speed=40 On=true"]);
         line
     }
 
@@ -172,10 +165,10 @@ impl Line {
 fn after_a_birth_an_alias_and_a_datatype_are_enough() {
     let mut line = Line::born();
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(2), &[by_alias(7, Raw::Float(22.25))]);
-    assert_eq!(said, ["plant/edge: Inputs/T=22.25"]);
+    assert_eq!(said, ["Inputs/T=22.25"]);
     // A negative number of 32 bits.
     let said = line.hear("spBv1.0/plant/DDATA/edge/pump", Some(3), &[by_alias(9, Raw::Int(u32::MAX))]);
-    assert_eq!(said, ["plant/edge/pump: Speed=-1"]);
+    assert_eq!(said, ["pump: Speed=-1"]);
 }
 
 #[test]
@@ -195,7 +188,7 @@ fn every_scalar_datatype_is_read_as_what_it_is() {
     let check = |datatype: u32, raw: Raw<'static>, expected: &str| {
         let mut line = Line::default();
         let said = line.hear("spBv1.0/g/NBIRTH/n", Some(0), &[metric("m", datatype, raw)]);
-        assert_eq!(said.get(2).unwrap(), &format!("g/n: m={expected}"), "{datatype}");
+        assert_eq!(said.get(2).unwrap(), &format!("m={expected}"), "{datatype}");
     };
     check(1, Raw::Int(0xFF), "-1");
     check(1, Raw::Int(u32::MAX), "-1");
@@ -223,20 +216,20 @@ fn a_null_is_a_gap_and_a_doubtful_value_is_stale() {
     let mut null = by_alias(7, Raw::Float(0.0));
     (null.metric.value, null.metric.is_null) = (None, true);
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(2), &[null]);
-    assert_eq!(said, ["plant/edge: Inputs/T=gap"]);
+    assert_eq!(said, ["Inputs/T=gap"]);
     let mut doubtful = by_alias(7, Raw::Float(3.0));
     doubtful.quality = Some(500);
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(3), &[doubtful]);
-    assert_eq!(said, ["plant/edge: Inputs/T=3", "plant/edge: stale Inputs/T"]);
+    assert_eq!(said, ["Inputs/T=3", "stale Inputs/T"]);
 }
 
 #[test]
 fn a_gap_in_seq_asks_for_a_birth_and_keeps_the_values() {
     let mut line = Line::born();
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(9), &[by_alias(7, Raw::Float(1.0))]);
-    assert_eq!(said, ["plant/edge: Inputs/T=1", "publish spBv1.0/plant/NCMD/edge"]);
+    assert_eq!(said, ["Inputs/T=1", "publish spBv1.0/plant/NCMD/edge"]);
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(10), &[by_alias(7, Raw::Float(2.0))]);
-    assert_eq!(said, ["plant/edge: Inputs/T=2"]);
+    assert_eq!(said, ["Inputs/T=2"]);
 }
 
 #[test]
@@ -263,7 +256,7 @@ fn an_unknown_alias_or_node_asks_for_a_birth_but_not_over_and_over() {
     assert_eq!(line.hear("spBv1.0/plant/NDATA/edge", Some(8), &data), ask);
     // What names itself is kept.
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(9), &[metric("a", 3, Raw::Int(1))]);
-    assert_eq!(said, ["plant/edge: a=1"]);
+    assert_eq!(said, ["a=1"]);
 }
 
 #[test]
@@ -282,10 +275,7 @@ fn the_rebirth_command_is_what_nodes_look_for() {
 fn a_death_takes_the_node_and_its_devices() {
     let mut line = Line::born();
     let said = line.hear("spBv1.0/plant/NDEATH/edge", None, &[birth_death(3)]);
-    assert_eq!(
-        said,
-        ["plant/edge: offline", "plant/edge: stale ", "plant/edge/pump: offline", "plant/edge/pump: stale "]
-    );
+    assert_eq!(said, ["offline", "stale ", "pump: offline", "pump: stale "]);
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(2), &[by_alias(7, Raw::Float(1.0))]);
     assert_eq!(said, ["publish spBv1.0/plant/NCMD/edge"]);
 }
@@ -295,23 +285,24 @@ fn the_will_of_an_earlier_connection_takes_nobody() {
     let mut line = Line::born();
     assert_eq!(line.hear("spBv1.0/plant/NDEATH/edge", None, &[birth_death(2)]), [""; 0]);
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(2), &[by_alias(7, Raw::Float(1.0))]);
-    assert_eq!(said, ["plant/edge: Inputs/T=1"]);
+    assert_eq!(said, ["Inputs/T=1"]);
 }
 
 #[test]
 fn a_devices_death_is_its_own() {
     let mut line = Line::born();
     let said = line.hear("spBv1.0/plant/DDEATH/edge/pump", Some(2), &[]);
-    assert_eq!(said, ["plant/edge/pump: offline", "plant/edge/pump: stale "]);
+    assert_eq!(said, ["pump: offline", "pump: stale "]);
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(3), &[by_alias(7, Raw::Float(1.0))]);
-    assert_eq!(said, ["plant/edge: Inputs/T=1"]);
+    assert_eq!(said, ["Inputs/T=1"]);
 }
 
 #[test]
 fn a_command_writes_a_metric_in_the_datatype_of_its_birth() {
     let mut line = Line::born();
     let mut check = |device: &str, name: &str, params: Json, topic: &str, raw: Raw<'_>| {
-        let message = line.said(Some(device), name, params).unwrap();
+        let device = (!device.is_empty()).then_some(device);
+        let message = line.said(device, name, params).unwrap();
         assert_eq!(message.topic, topic);
         let payload = Payload::decode(&message.payload).unwrap();
         let metric = payload.metrics.first().unwrap();
@@ -319,12 +310,12 @@ fn a_command_writes_a_metric_in_the_datatype_of_its_birth() {
     };
     let pump = "spBv1.0/plant/DCMD/edge/pump";
     check("plant/edge/pump", "Speed", json!(-1), pump, Raw::Int(u32::MAX));
-    check("plant/edge/pump", "Speed", json!({"value": 5}), pump, Raw::Int(5));
-    check("plant/edge/pump", "On", json!(false), pump, Raw::Boolean(false));
+    check("pump", "Speed", json!({"value": 5}), pump, Raw::Int(5));
+    check("", "Inputs/T", json!(4), "spBv1.0/plant/NCMD/edge", Raw::Float(4.0));
+    check("pump", "On", json!(false), pump, Raw::Boolean(false));
     check("plant/edge", "Inputs/T", json!(3), "spBv1.0/plant/NCMD/edge", Raw::Float(3.0));
     let several = line.said(Some("plant/edge/pump"), "set", json!({"Speed": 1, "On": true})).unwrap();
     assert_eq!(Payload::decode(&several.payload).unwrap().metrics.len(), 2);
-    // One node on this connection: it is meant.
     assert_eq!(line.said(None, "rebirth", json!(null)).unwrap().topic, "spBv1.0/plant/NCMD/edge");
 }
 
@@ -341,8 +332,9 @@ fn what_a_metric_cannot_take_fails_in_words() {
     check(pump, "On", json!("yes"), "true or false");
     check(pump, "Colour", json!(1), "no metric of its birth");
     check(pump, "Speed", json!({"a": 1, "b": 2}), "metric's name");
-    check(Some("plant"), "Speed", json!(1), "which node");
-    check(Some("plant/+"), "Speed", json!(1), "which node");
+    check(Some("plant/+"), "Speed", json!(1), "group/node");
+    let unknown = Sparkplug::default().command(None, Command { id: "c1", name: "a", params: &json!(1) });
+    assert!(unknown.unwrap_err().to_string().contains("which node"));
 }
 
 #[test]
@@ -357,8 +349,8 @@ fn a_template_is_read_by_its_members_and_a_table_is_an_event() {
         Some(0),
         &[metric("M1", 19, Raw::Template(bytes.leak())), metric("f/g", 17, Raw::Bytes(b"raw"))],
     );
-    assert_eq!(said.get(2).map(String::as_str), Some("g/n: M1/Amps=1.5"));
-    assert_eq!(said.get(3).map(String::as_str), Some("g/n: event f.g raw"));
+    assert_eq!(said.get(2).map(String::as_str), Some("M1/Amps=1.5"));
+    assert_eq!(said.get(3).map(String::as_str), Some("event f.g raw"));
 
     let mut element = Writer::default();
     element.field(1, Content::Varint(5));
@@ -370,7 +362,19 @@ fn a_template_is_read_by_its_members_and_a_table_is_an_event() {
     table.field(4, Content::Bytes(&row.into_bytes()));
     let table = table.into_bytes().leak();
     let said = Line::default().hear("spBv1.0/g/NBIRTH/n", Some(0), &[metric("t", 16, Raw::DataSet(table))]);
-    assert_eq!(said.get(2).map(String::as_str), Some(r#"g/n: event t {"columns":["a"],"rows":[[5]]}"#));
+    assert_eq!(said.get(2).map(String::as_str), Some(r#"event t {"columns":["a"],"rows":[[5]]}"#));
+}
+
+#[test]
+fn further_nodes_and_those_of_a_bridge_have_their_full_names() {
+    let mut line = Line::born();
+    let said = line.hear("spBv1.0/plant/NDATA/other", Some(0), &[metric("a", 3, Raw::Int(1))]);
+    assert_eq!(said, ["plant/other: a=1", "publish spBv1.0/plant/NCMD/other"]);
+    let profile = json!({"dialect": {"name": "sparkplug", "bridge": true}});
+    let mut line = Line { dialect: Sparkplug::of_profile(profile.as_object().unwrap()), now: 0 };
+    line.hear("spBv1.0/plant/NBIRTH/edge", Some(0), &[]);
+    let said = line.hear("spBv1.0/plant/DDATA/edge/pump", Some(1), &[metric("a", 3, Raw::Int(1))]);
+    assert_eq!(said.first().unwrap(), "plant/edge/pump: a=1");
 }
 
 #[test]

@@ -19,8 +19,17 @@ pub(crate) fn routes() -> Vec<Route> {
         of_gateway(Method::POST, "/api/v1/me/telemetry")
             .about("telemetry", "Takes the calling device's readings")
             .header("Idempotency-Key", KEY_TEXT)
+            .query("commands", "integer", "1 to have waiting commands in the answer; they count as sent")
             .takes("Telemetry")
-            .answers(204, ""),
+            .answers(204, "")
+            .answers(200, "CommandList"),
+        of_gateway(Method::GET, "/api/v1/me/telemetry")
+            .about("telemetry", "Takes readings that stand in the query, such as ?temp=21.5")
+            .query("token", "string", "The device's token, where it cannot send a header")
+            .query("ts", "string", "When it was so, as in JSON")
+            .query("commands", "integer", "1 to have waiting commands in the answer; they count as sent")
+            .answers(204, "")
+            .answers(200, "CommandList"),
         of_gateway(Method::GET, "/api/v1/me/commands")
             .about("commands", "Fetches what waits for the calling device; it counts as sent")
             .query("wait", "string", "How long to wait for one, such as 30s")

@@ -21,5 +21,5 @@ mod tls;
 pub use door::{ByteStream, MqttDoor};
 pub use listener::{Gateway, ListenError, Protocol};
 pub use network::{InvalidNetwork, Network};
-pub use settings::Settings;
+pub use settings::{Settings, TelemetryByQuery};
 pub use tls::{Tls, TlsError};

@@ -78,13 +78,18 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value cannot be taken", detail)
     }
 
+    /// 503: not now.
+    pub(crate) fn unavailable(detail: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Cannot answer now", detail)
+    }
+
     /// 429: more than is allowed in this time.
     pub(crate) fn too_many(detail: &'static str, retry_after: Duration) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many", detail).retry_after(retry_after)
     }
 
     /// Says when it may be worth another try, in whole seconds, begun ones counted.
-    fn retry_after(self, wait: Duration) -> Self {
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_millis().div_ceil(1_000).max(1);
         let value = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
         self.header(header::RETRY_AFTER, value)
@@ -142,12 +147,9 @@ impl From<StorageError> for Problem {
                 "There is no room left to keep this: try again later.",
             ),
             StorageError::TooLarge(length_max) => Self::too_large(length_max),
-            StorageError::Broken(_) | StorageError::Damaged(_) => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "Cannot answer now",
-                "The store cannot be written: see the server's log.",
-            ),
+            StorageError::Broken(_) | StorageError::Damaged(_) => {
+                Self::unavailable("The store cannot be written: see the server's log.")
+            }
         }
     }
 }
@@ -200,10 +202,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let Refusal { limit, retry_after } = refusal;
         match limit {
-            Limit::Connections => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "Cannot answer now",
+            Limit::Connections => Self::unavailable(
                 "The server has as many connections as it may: wait as long as Retry-After says.",
             )
             .retry_after(retry_after),

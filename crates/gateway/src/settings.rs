@@ -6,7 +6,18 @@ use roost_hub::id::TenantId;
 use roost_hub::registry::default_tenant;
 use roost_wire::mqtt::ConnectionOptions;
 
+use crate::http::Origins;
 use crate::network::Network;
+
+/// Whether readings may stand in the query of a GET.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TelemetryByQuery {
+    /// They may.
+    #[default]
+    On,
+    /// They may not: what stands in a URL ends up in the logs of others.
+    Off,
+}
 
 /// Bounds and deadlines of all doors.
 #[derive(Clone, Debug)]
@@ -35,6 +46,10 @@ pub struct Settings {
     pub stream_idle_max: Duration,
     /// In whose inbox a Spot waits that nobody registered.
     pub spot_tenant: TenantId,
+    /// Pages of which hosts may use the HTTP API from a browser.
+    pub origins: Origins,
+    /// Whether `GET /api/v1/me/telemetry?temp=21.5` writes readings.
+    pub telemetry_by_query: TelemetryByQuery,
     /// How long an open connection may take to end when the server stops.
     pub shutdown_timeout: Duration,
 }
@@ -60,6 +75,8 @@ impl Default for Settings {
             body_length_max: 1024 * 1024,
             stream_idle_max: Duration::from_secs(60),
             spot_tenant: default_tenant(),
+            origins: Origins::Own,
+            telemetry_by_query: TelemetryByQuery::On,
             shutdown_timeout: Duration::from_secs(5),
         }
     }

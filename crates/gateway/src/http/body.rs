@@ -16,6 +16,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The bytes of a second after that (H-02).
 const RATE_MIN: u32 = 64;
 
+/// The content types of bodies that are taken line by line.
+pub(crate) const LINE_TYPES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
 /// The body came too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body came too slowly")]
@@ -24,9 +27,9 @@ pub(crate) struct TooSlow;
 /// Whether the body is taken as it comes, line by line.
 pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_lines =
-        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"));
-    is_lines || headers.contains_key(header::TRANSFER_ENCODING)
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    LINE_TYPES.iter().any(|lines| kind.eq_ignore_ascii_case(lines))
+        || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// See the module.

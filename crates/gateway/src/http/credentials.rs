@@ -101,7 +101,12 @@ fn session_of(cookies: &str) -> Option<&str> {
 pub(crate) fn of_query(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(found, _)| *found == name)?;
-    let mut parts = value.split('%');
+    unescaped(value)
+}
+
+/// A part of a query, its escapes undone once; `None` where one is none, or of no text.
+pub(crate) fn unescaped(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
     let mut bytes = parts.next()?.replace('+', " ").into_bytes();
     for part in parts {
         let (digits, rest) = part.split_at_checked(2)?;

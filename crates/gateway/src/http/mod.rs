@@ -2,16 +2,20 @@
 //! upgrades with the exact spelling that old firmware needs, and hands everything else to hyper.
 
 mod body;
+mod cors;
 pub(crate) mod credentials;
 mod head;
 mod rewind;
 pub(crate) mod socket;
 pub(crate) mod websocket;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ConnectInfo;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use hyper::body::Incoming;
@@ -32,7 +36,9 @@ use crate::listener::asked;
 use crate::problem::Problem;
 use crate::stream::Stream;
 use body::PacedBody;
-pub(crate) use body::TooSlow;
+pub(crate) use body::{LINE_TYPES, TooSlow};
+use cors::Asking;
+pub use cors::{InvalidOrigin, Origins};
 use credentials::Credentials;
 use head::{Head, Version};
 use rewind::Rewind;
@@ -89,7 +95,7 @@ pub(crate) struct HttpDoor {
 /// Serves one connection until it ends.
 pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stream, peer: mqtt::Peer) {
     let mut buffer = Vec::new();
-    let read = read_head(&mut stream, &mut buffer);
+    let read = read_head(&mut stream, &mut buffer, door.shutdown.clone());
     let length = match tokio::time::timeout(server.settings.login_timeout, read).await {
         Err(_late) => {
             server.hub.refusals.count(Limit::LoginTimeout);
@@ -107,6 +113,9 @@ pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stre
         Welcome::Slowed => tokio::time::sleep(SLOWED_BY).await,
         // W-20: who cannot stay is told when to come again.
         Welcome::Refused(refusal) => return refuse(stream, &refusal.into()).await,
+    }
+    if *door.shutdown.borrow() {
+        return refuse(stream, &stops()).await;
     }
     let head = match Head::parse(buffer.get(..length).unwrap_or_default()) {
         Ok(head) => head,
@@ -151,8 +160,18 @@ pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stre
     }
 }
 
-/// Reads until the head is there whole; `None` when the peer hung up before.
-async fn read_head(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<Option<usize>, Problem> {
+/// H-30: nothing is begun any more.
+fn stops() -> Problem {
+    Problem::unavailable("The server stops: ask again in a moment.").retry_after(Duration::from_secs(1))
+}
+
+/// Reads until the head is there whole; `None` when the peer hung up before, or when the server stops
+/// and nothing has come yet.
+async fn read_head(
+    stream: &mut Stream,
+    buffer: &mut Vec<u8>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<Option<usize>, Problem> {
     let mut scanned = 0;
     loop {
         if let Some(length) = head::end(buffer, &mut scanned)? {
@@ -164,9 +183,13 @@ async fn read_head(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<Option<u
         {
             return Ok(None);
         }
-        match stream.read_buf(buffer).await {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return Ok(None),
+        let is_idle = buffer.is_empty();
+        tokio::select! {
+            read = stream.read_buf(buffer) => match read {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Ok(None),
+            },
+            () = asked(&mut shutdown), if is_idle => return Ok(None),
         }
     }
 }
@@ -261,7 +284,11 @@ async fn upgrade(
 async fn hand_over(door: HttpDoor, server: &Admitted, stream: Rewind, peer: &mqtt::Peer) {
     let HttpDoor { router, mut shutdown } = door;
     let seen = Peer { address: peer.address, is_secure: peer.is_secure };
-    let service = service_fn(move |request| answer(router.clone(), request, seen, server));
+    let is_stopping = shutdown.clone();
+    let service = service_fn(move |request| {
+        let begun = Begun { router: router.clone(), peer: seen, stops: *is_stopping.borrow() };
+        begun.answer(request, server)
+    });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -281,14 +308,46 @@ async fn hand_over(door: HttpDoor, server: &Admitted, stream: Rewind, peer: &mqt
     }
 }
 
+/// A request that was begun.
+struct Begun {
+    router: axum::Router,
+    peer: Peer,
+    /// Whether the server was asked to stop before.
+    stops: bool,
+}
+
+impl Begun {
+    async fn answer(
+        self,
+        request: http::Request<Incoming>,
+        server: &Admitted,
+    ) -> Result<Response, Infallible> {
+        if self.stops {
+            return Ok(closing(&stops()));
+        }
+        let asking = Asking::of(&request, &server.settings.origins);
+        let mut response = match asking.preflight() {
+            Some(response) => response,
+            None => answer(self.router, request, self.peer, server).await?,
+        };
+        asking.allow(&mut response);
+        Ok(response)
+    }
+}
+
+/// An answer with which the connection ends.
+fn closing(problem: &Problem) -> Response {
+    let mut response = problem.clone().into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 async fn answer(
     mut router: axum::Router,
     request: http::Request<Incoming>,
     peer: Peer,
     server: &Admitted,
-) -> Result<axum::response::Response, std::convert::Infallible> {
-    use axum::response::IntoResponse;
-
+) -> Result<Response, Infallible> {
     let settings = &server.settings;
     let mut request = request;
     let is_spot = rename(&mut request);
@@ -298,9 +357,7 @@ async fn answer(
     if declared > settings.body_length_max && !is_stream {
         server.hub.refusals.count(Limit::BodyBytes);
         // H-10: refused before it is read, so the connection cannot go on.
-        let mut response = Problem::too_large(settings.body_length_max).into_response();
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return Ok(response);
+        return Ok(closing(&Problem::too_large(settings.body_length_max)));
     }
     let mut request = request.map(|incoming| {
         let idle_max = if is_spot { BODY_IDLE_MAX } else { settings.stream_idle_max };

@@ -4,7 +4,9 @@
 
 mod commands;
 mod lines;
+mod packed;
 mod publish;
+mod query;
 mod store;
 mod telemetry;
 mod world;

@@ -139,23 +139,6 @@ async fn h_09_a_body_that_breaks_off_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn h_11_a_compressed_body_is_refused() {
-    let ingest = Ingest::new().await;
-    for (coding, status) in [("gzip", 415), ("zstd", 415), ("gzip, gzip", 415), ("x", 415), ("identity", 204)]
-    {
-        for content_type in [JSON, "application/x-ndjson"] {
-            let mut request = post(&token("a"), OWN, content_type, r#"{"x":1}"#);
-            request.headers_mut().insert("content-encoding", coding.parse().unwrap());
-            let answer = ingest.call(request).await;
-            match status {
-                415 => drop(answer.problem(415, "media-type")),
-                _ => assert!(answer.status.is_success(), "{coding}"),
-            }
-        }
-    }
-}
-
-#[tokio::test]
 async fn h_12_a_wrong_content_type_is_told_which_are_right() {
     let ingest = Ingest::new().await;
     for content_type in

@@ -70,6 +70,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("tls.client_ca", Kind::Path, "", "PEM file of the authority whose client certificates devices may show"),
     setting("dial.allow", Kind::Text, "", "Address ranges that tenants may have dialled (nothing dials in this version yet)"),
     setting("spot.tenant", Kind::Text, "default", "The tenant in whose inbox Spot readers wait that nobody registered"),
+    setting("cors.origins", Kind::Text, "", "Web pages of other hosts that may use the API with a token: origins divided by commas, or * for all"),
+    setting("telemetry.query", Kind::Choice(&["on", "off"]), "on", "Whether GET /api/v1/me/telemetry?temp=21.5 writes readings"),
     setting("log.level", Kind::LogLevel, "info", "What is logged: error, warn, info, debug or trace, also per module"),
     setting("log.format", Kind::Choice(&["text", "json"]), "text", "How log lines look on standard error"),
     setting("log.keep", Kind::Duration, "24h", "How long what was recorded can be replayed; 0s for no longer than needed"),

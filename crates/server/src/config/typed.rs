@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use roost_gateway::Network;
+use roost_gateway::http::Origins;
+use roost_gateway::{Network, TelemetryByQuery};
 use roost_hub::SessionFull;
 use roost_hub::id::TenantId;
 use roost_hub::registry::Secret;
@@ -74,6 +75,9 @@ pub(crate) struct Config {
     pub(crate) retention: String,
     /// In whose inbox a Spot waits that nobody registered.
     pub(crate) spot_tenant: TenantId,
+    /// Pages of which hosts may use the API.
+    pub(crate) origins: Origins,
+    pub(crate) telemetry_by_query: TelemetryByQuery,
     /// `None` for one per processor.
     pub(crate) threads: Option<usize>,
     pub(crate) sys_interval: Duration,
@@ -115,6 +119,13 @@ impl Config {
         let spot_tenant = TenantId::parse(given.text("spot.tenant")).map_err(|_no_id| {
             given.refuse("spot.tenant", "no id of a tenant; write default, or another tenant's id")
         })?;
+        let origins = Origins::parse(given.text("cors.origins")).map_err(|error| {
+            given.refuse("cors.origins", &format!("{error}; write origins divided by commas, or *"))
+        })?;
+        let telemetry_by_query = match given.text("telemetry.query") {
+            "off" => TelemetryByQuery::Off,
+            _ => TelemetryByQuery::On,
+        };
         let admin_token = Some(given.text("admin_token")).filter(|text| !text.is_empty());
         Ok(Self {
             data,
@@ -123,6 +134,8 @@ impl Config {
             admin_token: admin_token.map(|text| Secret::new(text.to_owned())),
             retention: given.text("retention").to_owned(),
             spot_tenant,
+            origins,
+            telemetry_by_query,
             threads: Some(number(given, "threads")).filter(|threads| *threads > 0),
             sys_interval: duration(given, "sys_interval").max(Duration::from_secs(1)),
             log_level: given.text("log.level").to_owned(),
@@ -296,6 +309,11 @@ mod tests {
             (
                 &[("spot.tenant", "no tenant")],
                 "--spot.tenant = \"no tenant\": no id of a tenant; write default",
+            ),
+            (
+                &[("cors.origins", "farm.example")],
+                "--cors.origins = \"farm.example\": \"farm.example\" is no origin, such as https://farm.example; \
+                 write origins divided by commas, or *",
             ),
             (&[("data", "/dev/null")], "--data = \"/dev/null\": not a directory; name another path"),
         ] {

@@ -113,6 +113,8 @@ fn settings(config: &Config) -> Settings {
         login_timeout: config.limits.login_timeout,
         body_length_max: config.limits.body_bytes,
         spot_tenant: config.spot_tenant.clone(),
+        origins: config.origins.clone(),
+        telemetry_by_query: config.telemetry_by_query,
         ..Settings::default()
     };
     settings.mqtt.receive_maximum = config.limits.receive_maximum;

@@ -20,8 +20,9 @@ const MAY_USE: &[(&str, &[&str], &str)] = &[
     (
         "gateway",
         &["hub", "wire"],
-        "axum base64 bytes dimpl futures-util http http-body http-body-util hyper hyper-util mio rustls \
-         rustls-pki-types serde serde_json sha1 socket2 thiserror tokio tokio-rustls tower-service tracing x509-parser",
+        "axum base64 bytes dimpl flate2 futures-util http http-body http-body-util hyper hyper-util mio rustls \
+         rustls-pki-types serde serde_json sha1 socket2 thiserror tokio tokio-rustls tower-service tracing \
+         x509-parser zstd",
     ),
     (
         "api",

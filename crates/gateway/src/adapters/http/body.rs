@@ -2,15 +2,17 @@
 
 use std::error::Error;
 
+use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{self, HeaderValue};
+use http::header;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use roost_wire::json::{Limits, check};
 use serde::de::DeserializeOwned;
 
 use super::refusal::Refusal;
+use super::unpack::{self, Bound, UNPACKED_MAX, UnpackError};
 use crate::http::TooSlow;
 use crate::problem::Problem;
 
@@ -21,37 +23,41 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// H-11: a compressed body is not unpacked.
-pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Ok(());
-    }
-    let problem = Problem::media_type("Send the body as it is, without Content-Encoding.");
-    Err(problem.header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
-}
-
-/// Reads a whole body of at most `length_max` bytes. What is declared to be longer is not read at all.
-pub(super) async fn read(request: Request, length_max: usize) -> Result<Bytes, Problem> {
-    check_encoding(request.headers())?;
+/// Reads a whole body of at most `length_max` bytes, unpacked where it is packed. What is declared to
+/// be longer is not read at all.
+pub(in crate::adapters) async fn read(request: Request, length_max: usize) -> Result<Bytes, Problem> {
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if declared.and_then(|text| text.parse().ok()).is_some_and(|length: u64| length > length_max as u64) {
         return Err(Problem::too_large(length_max));
     }
-    match Limited::new(request.into_body(), length_max).collect().await {
+    let (head, body) = request.into_parts();
+    let received = Body::new(Limited::new(body, length_max));
+    let body = unpack::plain(&head.headers, received, Bound::whole(length_max))?;
+    match body.collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::too_large(length_max)),
-        Err(error) => Err(broken(error.as_ref())),
+        Err(error) if causes(&error).any(|error| error.is::<LengthLimitError>()) => {
+            Err(Problem::too_large(length_max))
+        }
+        Err(error) => Err(broken(&error)),
     }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// What a body that ended in an error means: the door waits only so long, or the connection broke.
 pub(super) fn broken(error: &(dyn Error + 'static)) -> Problem {
-    let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    if causes.any(|error| error.is::<TooSlow>()) {
+    if causes(error).any(|error| error.is::<TooSlow>()) {
         return Problem::too_slow("The body came too slowly.");
     }
-    Problem::unreadable("The body ended before it was complete.")
+    match causes(error).find_map(|error| error.downcast_ref()) {
+        Some(UnpackError::TooLarge) => Problem::too_large(UNPACKED_MAX),
+        Some(UnpackError::Damaged) => {
+            Problem::unreadable("The body is not what its Content-Encoding says, or it breaks off.")
+        }
+        None => Problem::unreadable("The body ended before it was complete."),
+    }
 }
 
 /// Reads a JSON body. Without a content type it is taken for JSON.

@@ -24,17 +24,11 @@ impl FromRequestParts<Arc<Ingest>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, ingest: &Arc<Ingest>) -> Result<Self, Refusal> {
-        let hub = &ingest.hub;
-        let recognised = recognise(parts, ingest).await;
-        match &recognised {
-            Ok(caller) => caller.seen(ingest),
-            Err(_refused) => hub.counters.logins_refused_total.increment(),
-        }
-        Ok(recognised?)
+        Ok(Self::recognise(parts, ingest, None).await?)
     }
 }
 
-async fn recognise(parts: &Parts, ingest: &Ingest) -> Result<Caller, Problem> {
+async fn recognise(parts: &Parts, ingest: &Ingest, token: Option<&str>) -> Result<Caller, Problem> {
     let text = |name: HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if parts.headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
         return Err(Problem::unreadable("Send one Authorization header."));
@@ -44,7 +38,7 @@ async fn recognise(parts: &Parts, ingest: &Ingest) -> Result<Caller, Problem> {
         cookie: text(header::COOKIE),
         origin: text(header::ORIGIN),
         host: text(header::HOST),
-        token: None,
+        token,
     };
     let peer = parts.extensions.get::<Peer>();
     let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip());
@@ -55,6 +49,20 @@ async fn recognise(parts: &Parts, ingest: &Ingest) -> Result<Caller, Problem> {
 }
 
 impl Caller {
+    /// Recognises who asks; `token` is what the query or the path shows where that is documented.
+    pub(super) async fn recognise(
+        parts: &Parts,
+        ingest: &Ingest,
+        token: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let recognised = recognise(parts, ingest, token).await;
+        match &recognised {
+            Ok(caller) => caller.seen(ingest),
+            Err(_refused) => ingest.hub.counters.logins_refused_total.increment(),
+        }
+        recognised
+    }
+
     pub(super) fn tenant(&self) -> &TenantId {
         &self.0.tenant
     }

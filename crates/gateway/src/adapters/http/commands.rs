@@ -51,8 +51,17 @@ pub(super) async fn fetch(
         query.map_err(|rejection| Problem::invalid(sentence(&rejection.body_text())))?;
     let wait = wait.as_deref().map(read_wait).transpose()?.unwrap_or_default();
     let taken = take(&ingest, &caller, &device, wait).await?;
-    let items: Vec<Shown<'_>> = taken.iter().map(Shown::from).collect();
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({ "items": items }))).into_response())
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({ "items": shown(&taken) }))).into_response())
+}
+
+/// What waits for the calling device now, for an answer to something else; it counts as sent.
+pub(super) async fn waiting(ingest: &Ingest, caller: &Caller) -> Result<Value, Problem> {
+    let device = acting(caller)?;
+    Ok(shown(&take(ingest, caller, &device, Duration::ZERO).await?))
+}
+
+fn shown(commands: &[Command]) -> Value {
+    commands.iter().map(|command| json!(Shown::from(command))).collect()
 }
 
 /// The device in whose name the caller speaks.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -12,7 +10,7 @@ use roost_hub::broker::PublishError;
 use roost_hub::storage::{Position, StorageError};
 use roost_wire::lines::{LineTooLong, Splitter};
 use roost_wire::telemetry::Format;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::body::broken;
 use super::refusal::{Refusal, sentence};
@@ -48,8 +46,9 @@ struct Stream<'a> {
     in_flight_bytes: usize,
 }
 
-/// Takes the lines until the body ends. What was taken of a stream that breaks off stays.
-pub(super) async fn take(target: &Target<'_>, body: Body) -> Result<Response, Refusal> {
+/// Takes the lines until the body ends, and says what is kept. What was taken of a stream that breaks
+/// off stays.
+pub(super) async fn take(target: &Target<'_>, body: Body) -> Result<Map<String, Value>, Refusal> {
     let mut stream = Stream {
         target,
         taken: Reached::default(),
@@ -64,8 +63,9 @@ pub(super) async fn take(target: &Target<'_>, body: Body) -> Result<Response, Re
     let Reached { accepted, line } = stream.kept;
     match read.and(settled.map_err(Refusal::from)) {
         Ok(()) => {
-            let report = json!({ "accepted": accepted, "rejected": stream.rejected, "last_line": line });
-            Ok((StatusCode::OK, Json(report)).into_response())
+            let rejected = Value::from(stream.rejected);
+            let report = [("accepted", accepted.into()), ("rejected", rejected), ("last_line", line.into())];
+            Ok(report.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
         }
         Err(refusal) => {
             Err(refusal.with("accepted", accepted).with("rejected", stream.rejected).with("last_line", line))

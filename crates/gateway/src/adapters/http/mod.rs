@@ -2,13 +2,16 @@
 //!
 //! The door before it paces bodies; what is decided here is what they say and who says it.
 
-mod body;
+pub(super) mod body;
 mod caller;
 mod commands;
+mod gunzip;
 mod lines;
 mod publish;
+mod query;
 mod refusal;
 mod telemetry;
+pub(super) mod unpack;
 mod waiting;
 
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use roost_hub::Hub;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, TelemetryByQuery};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ struct Ingest {
     body_length_max: usize,
     /// For how long a stream may be silent.
     stream_idle_max: Duration,
+    telemetry_by_query: TelemetryByQuery,
     waiting: waiting::Waiting,
 }
 
@@ -39,11 +43,12 @@ pub fn router(hub: Arc<Hub>, settings: &Settings) -> Router {
         hub,
         body_length_max: settings.body_length_max,
         stream_idle_max: settings.stream_idle_max,
+        telemetry_by_query: settings.telemetry_by_query,
         waiting: waiting::Waiting::default(),
     };
     Router::new()
         .route("/api/v1/devices/{id}/telemetry", post(telemetry::of_device))
-        .route("/api/v1/me/telemetry", post(telemetry::own))
+        .route("/api/v1/me/telemetry", post(telemetry::own).get(query::own))
         .route("/api/v1/me/commands", get(commands::fetch).head(commands::not_by_head))
         .route("/api/v1/me/commands/{cid}/result", post(commands::answer))
         .route("/api/v1/publish", post(publish::publish))

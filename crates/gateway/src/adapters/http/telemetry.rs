@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
+use http::header;
 use roost_hub::broker::PublishError;
 use roost_hub::flight::FlightKind;
 use roost_hub::id::DeviceId;
@@ -15,12 +17,16 @@ use roost_hub::message::{Message, Properties, QoS, Telemetry};
 use roost_hub::storage::Position;
 use roost_hub::topic::Topic;
 use roost_wire::telemetry::Format;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::caller::Caller;
-use super::refusal::{Refusal, unread};
-use super::{Ingest, body, lines};
+use super::refusal::{Refusal, sentence, unread};
+use super::unpack::{self, Bound};
+use super::{Ingest, body, commands, lines};
 use crate::adapters::readings::{self, ReadingsError};
 use crate::adapters::said;
+use crate::http::LINE_TYPES;
 use crate::problem::Problem;
 
 /// How a body holds readings.
@@ -56,13 +62,45 @@ impl From<Refused> for Refusal {
     }
 }
 
+/// What else a device wants to know.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    commands: Option<String>,
+}
+
 pub(super) async fn own(
     State(ingest): State<Arc<Ingest>>,
     caller: Caller,
+    query: Result<Query<Asked>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let Query(Asked { commands }) =
+        query.map_err(|rejection| Problem::invalid(sentence(&rejection.body_text())))?;
+    let asks = asks_for_commands(commands.as_deref())?;
     let device = caller.own_device()?;
-    take(&ingest, &caller, device, request).await
+    let mut report = take(&ingest, &caller, device, request).await?;
+    if asks {
+        report.get_or_insert_default().insert("items".to_owned(), commands::waiting(&ingest, &caller).await?);
+    }
+    Ok(answer(report))
+}
+
+/// Whether what waits for the device is to be in the answer.
+pub(super) fn asks_for_commands(value: Option<&str>) -> Result<bool, Problem> {
+    match value {
+        None | Some("0" | "false") => Ok(false),
+        Some("1" | "true") => Ok(true),
+        Some(_) => Err(Problem::invalid("`commands` is 1 to have waiting commands in the answer.")),
+    }
+}
+
+/// 204, or what there is to say.
+pub(super) fn answer(report: Option<Map<String, Value>>) -> Response {
+    match report {
+        None => StatusCode::NO_CONTENT.into_response(),
+        Some(report) => ([(header::CACHE_CONTROL, "no-store")], Json(report)).into_response(),
+    }
 }
 
 pub(super) async fn of_device(
@@ -73,7 +111,7 @@ pub(super) async fn of_device(
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_no_text| Problem::not_found("There is no such device."))?;
     let device = caller.written_device(&ingest, &id)?;
-    take(&ingest, &caller, device, request).await
+    Ok(answer(take(&ingest, &caller, device, request).await?))
 }
 
 async fn take(
@@ -81,22 +119,22 @@ async fn take(
     caller: &Caller,
     device: DeviceId,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Result<Option<Map<String, Value>>, Refusal> {
     let media_type = body::media_type(request.headers());
     let written = written(media_type.as_deref())?;
-    let topic = Topic::parse(&format!("devices/{device}/telemetry")).expect("a device's id fits a topic");
-    let target = Target { ingest, caller, device, topic };
+    let target = Target::new(ingest, caller, device);
     match written {
         Written::Lines => {
-            body::check_encoding(request.headers())?;
-            lines::take(&target, request.into_body()).await
+            let (head, body) = request.into_parts();
+            let body = unpack::plain(&head.headers, body, Bound::lines())?;
+            lines::take(&target, body).await.map(Some)
         }
         Written::Whole(format) => {
             let payload = body::read(request, ingest.body_length_max).await?;
             let content_type = media_type.as_deref().filter(|_| format != Format::Json);
             let position = target.publish(format, content_type, payload)?;
             ingest.hub.durable(position).await?;
-            Ok(StatusCode::NO_CONTENT.into_response())
+            Ok(None)
         }
     }
 }
@@ -104,7 +142,7 @@ async fn take(
 fn written(media_type: Option<&str>) -> Result<Written, Problem> {
     match media_type {
         None => Ok(Written::Whole(Format::Json)),
-        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => Ok(Written::Lines),
+        Some(lines) if LINE_TYPES.contains(&lines) => Ok(Written::Lines),
         Some(other) => Format::from_content_type(other).map(Written::Whole).ok_or_else(|| {
             Problem::media_type(
                 "Send Content-Type: application/json, application/x-ndjson, application/senml+json, \
@@ -114,7 +152,12 @@ fn written(media_type: Option<&str>) -> Result<Written, Problem> {
     }
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    pub(super) fn new(ingest: &'a Ingest, caller: &'a Caller, device: DeviceId) -> Self {
+        let topic = Topic::parse(&format!("devices/{device}/telemetry")).expect("a device's id fits a topic");
+        Self { ingest, caller, device, topic }
+    }
+
     /// Publishes a payload with its readings; it is durable when the log is, up to the position.
     pub(super) fn publish(
         &self,

@@ -309,21 +309,6 @@ fn a_session_ends_when_its_time_is_over() {
 }
 
 #[test]
-fn m_67_a_reader_that_stops_loses_qos_0_and_holds_back_nobody() {
-    let world = World::new();
-    let mut slow = world.connect("slow", options());
-    world.subscribe(&mut slow, "a", QoS::AtMostOnce);
-    let mut one = world.connect("one", options());
-    let text = "x".repeat(1024);
-    for _ in 0..1000 {
-        one.publish(message("a", &text), None).unwrap();
-    }
-    let got = payloads(&mut slow).len();
-    assert!((100..=257).contains(&got), "{got}");
-    assert!(world.hub().counters.messages_dropped_slow_total.value() >= 700);
-}
-
-#[test]
 fn a_shared_subscription_gives_each_message_to_one_member() {
     let world = World::new();
     let mut members: Vec<Session> = (0..3).map(|n| world.connect(&format!("m{n}"), options())).collect();

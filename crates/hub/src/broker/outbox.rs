@@ -17,8 +17,11 @@ use crate::storage::Position;
 use replaying::{Diverted, Replays};
 pub(crate) use replaying::{REPLAYS_MAX, Replay, ReplayProgress};
 
-/// How many payload bytes of QoS 0 may wait for one reader; what is more is dropped and counted.
+/// How many bytes may wait for one slow reader before QoS 0 is dropped and counted.
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// The same for a reader whose socket took all it was given: what waits then waits for its turn only,
+/// while many publish at once.
+pub const BURST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How many QoS 1 and 2 messages a persistent session keeps in memory; of the others it knows the
 /// place in the log.
 pub(crate) const RESIDENT_MESSAGES_MAX: usize = 256;
@@ -212,6 +215,8 @@ pub(crate) struct Outbox {
     /// Whether anything durable changed since the last checkpoint.
     is_dirty: bool,
     pub(crate) is_connected: bool,
+    /// Whether its socket took all it was given.
+    is_prompt: bool,
     pub(crate) window: u16,
     pub(crate) closing: Option<CloseReason>,
     pub(crate) waker: Option<Waker>,
@@ -274,6 +279,12 @@ impl Traffic {
         if queued.qos > QoS::AtMostOnce && queued.position > Position(0) && queued.message.is_some() {
             self.resident -= 1;
         }
+    }
+
+    /// Anew, after the queue changed as a whole.
+    fn count_bytes(&mut self) {
+        self.queue_bytes = self.queue.iter().map(|queued| queued.length as usize).sum();
+        self.resident_bytes = self.queue.iter().map(Queued::cost).sum();
     }
 
     fn has_room_for(&self, sequence: u64, window: u16) -> bool {
@@ -365,7 +376,8 @@ impl Outbox {
         let cost = queued.cost();
         if queued.qos == QoS::AtMostOnce {
             let waiting = self.traffic.as_ref().map_or(0, |traffic| traffic.resident_bytes);
-            let slow = waiting > 0 && waiting + cost > OUTBOX_BYTES_MAX;
+            let bound = if self.is_prompt { BURST_BYTES_MAX } else { OUTBOX_BYTES_MAX };
+            let slow = waiting > 0 && waiting + cost > bound;
             if !self.is_connected || (slow && !queued.marks.has(Marks::AT_SUBSCRIBE)) {
                 return Pushed::Dropped;
             }
@@ -381,6 +393,31 @@ impl Outbox {
         self.traffic().put_in(queued);
         wakes.extend(self.waker.take());
         Pushed::Waiting
+    }
+
+    /// The reader's socket took all it was given.
+    pub(crate) fn keeps_up(&mut self) {
+        self.is_prompt = true;
+    }
+
+    /// The reader's socket takes no more for now: of QoS 0, only what may wait for a slow reader is
+    /// kept, the oldest first. Gives how many messages were dropped.
+    pub(crate) fn falls_behind(&mut self) -> usize {
+        self.is_prompt = false;
+        let Some(traffic) = self.traffic.as_mut().filter(|found| found.resident_bytes > OUTBOX_BYTES_MAX)
+        else {
+            return 0;
+        };
+        let before = traffic.queue.len();
+        let mut kept = 0;
+        traffic.queue.retain(|queued| {
+            let is_free = queued.qos > QoS::AtMostOnce || queued.marks.has(Marks::AT_SUBSCRIBE);
+            let keeps = is_free || kept + queued.cost() <= OUTBOX_BYTES_MAX;
+            kept += if keeps { queued.cost() } else { 0 };
+            keeps
+        });
+        traffic.count_bytes();
+        before - traffic.queue.len()
     }
 
     /// Whether something could be sent now.
@@ -443,6 +480,7 @@ impl Outbox {
     /// The connection is gone: what was on its way comes first again, QoS 0 is forgotten.
     pub(crate) fn rewind(&mut self) {
         self.is_connected = false;
+        self.is_prompt = false;
         self.waker = None;
         let Some(traffic) = self.traffic.as_deref_mut() else { return };
         traffic.queue.retain(|queued| queued.qos > QoS::AtMostOnce && queued.command.is_none());
@@ -451,8 +489,7 @@ impl Outbox {
                 traffic.queue.push_front(queued);
             }
         }
-        traffic.queue_bytes = traffic.queue.iter().map(|queued| queued.length as usize).sum();
-        traffic.resident_bytes = traffic.queue.iter().map(Queued::cost).sum();
+        traffic.count_bytes();
         traffic.resident = traffic
             .queue
             .iter()

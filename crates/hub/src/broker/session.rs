@@ -344,6 +344,18 @@ impl Session {
         self.shared.outbox().settle_down();
     }
 
+    /// The client's socket took all that it was given: what is published for it in a burst may wait for
+    /// its turn. Until this is called first, a client counts as slow.
+    pub fn keeps_up(&self) {
+        self.shared.outbox().keeps_up();
+    }
+
+    /// The client's socket takes no more for now: what waits is bounded as for a slow reader.
+    pub fn falls_behind(&self) {
+        let dropped = self.shared.outbox().falls_behind();
+        self.hub.counters.messages_dropped_slow_total.add(dropped as u64);
+    }
+
     /// Resolves when there is something to send or the connection is to be closed.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut outbox = self.shared.outbox();

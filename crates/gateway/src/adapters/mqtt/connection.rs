@@ -131,6 +131,8 @@ impl Marks {
     pub(super) const REFUSED: Self = Self(16);
     /// What the client publishes is heard by its dialect.
     pub(super) const SPEAKS: Self = Self(32);
+    /// The session knows that the client's socket takes no more for now.
+    const BEHIND: Self = Self(64);
 
     pub(super) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -164,6 +166,7 @@ impl Connection {
             server.dialects.enter(&server.hub, session.principal());
         }
         let pending = (!unread.is_empty()).then(|| Box::new(Pending { unread, ..Pending::default() }));
+        session.keeps_up();
         Self {
             server,
             stream,
@@ -237,6 +240,7 @@ impl Connection {
             let answered = self.release_replies(context, &mut buffers.output)?;
             let delivered = self.deliver(context, buffers)?;
             self.write(context, &mut buffers.output)?;
+            self.tell_whether_it_keeps_up();
             if [read, answered, delivered] == [Step::Idle; 3] {
                 return Ok(());
             }
@@ -531,6 +535,20 @@ impl Connection {
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Ready(Err(_gone)) => Err(End::Lost),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(written),
+        }
+    }
+
+    fn tell_whether_it_keeps_up(&mut self) {
+        match (self.unsent_length() > 0, self.marks.has(Marks::BEHIND)) {
+            (true, false) => {
+                self.marks.set(Marks::BEHIND);
+                self.session.falls_behind();
+            }
+            (false, true) => {
+                self.marks.clear(Marks::BEHIND);
+                self.session.keeps_up();
+            }
+            _ => {}
         }
     }
 

@@ -231,7 +231,7 @@ pub fn options() -> Options {
         expiry: Duration::ZERO,
         will: None,
         receive_maximum: 100,
-        protocol: "test",
+        protocol: &"test",
         address: None,
     })
 }

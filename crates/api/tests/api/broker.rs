@@ -64,7 +64,7 @@ fn subscribe(world: &World, client_id: &str) -> Session {
         expiry: Duration::from_secs(3_600),
         will: None,
         receive_maximum: 1,
-        protocol: "MQTT 5.0",
+        protocol: &"MQTT 5.0",
         address: Some("192.0.2.1:1883".into()),
     };
     let principal = world.hub.authenticate(Presented::Token(ADMIN)).unwrap();

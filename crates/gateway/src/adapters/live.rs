@@ -129,7 +129,7 @@ pub(crate) async fn serve(
         expiry: Duration::ZERO,
         will: None,
         receive_maximum: u16::MAX,
-        protocol: "WebSocket",
+        protocol: &"WebSocket",
         address: Some(peer.address.to_string().into()),
     };
     let session = match server.hub.connect(&principal, options) {

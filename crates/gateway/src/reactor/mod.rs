@@ -185,7 +185,7 @@ impl Reactor {
 
     fn serve(&mut self, key: Key) {
         let Some((connection, waker)) = self.slots.turn(key) else { return };
-        let mut context = Context::from_waker(waker);
+        let mut context = Context::from_waker(&waker);
         match catch_unwind(AssertUnwindSafe(|| connection.poll(&mut context))) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(end)) => {

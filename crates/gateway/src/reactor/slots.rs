@@ -1,7 +1,7 @@
 //! Where a reactor keeps its connections.
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use mio::Token;
 
@@ -36,7 +36,6 @@ impl From<Token> for Key {
 struct Slot {
     connection: Option<Box<Connection>>,
     wakes: Arc<SlotWaker>,
-    waker: Waker,
 }
 
 /// See the module.
@@ -66,11 +65,10 @@ impl Slots {
         let generation = slot.as_ref().map_or(0, |(generation, _)| *generation);
         let key = Key { index, generation };
         let wakes = Arc::new(SlotWaker::new(Arc::clone(entrance), key));
-        let waker = Waker::from(Arc::clone(&wakes));
         if let Some((_, slot)) = slot {
-            *slot = Some(Slot { connection: None, wakes, waker: waker.clone() });
+            *slot = Some(Slot { connection: None, wakes: Arc::clone(&wakes) });
         }
-        (key, waker)
+        (key, Waker::from(wakes))
     }
 
     fn get(&mut self, key: Key) -> Option<&mut Slot> {
@@ -90,15 +88,14 @@ impl Slots {
         if let Some(Stream::Socket(socket)) = slot.connection.as_mut().map(|found| found.stream_mut()) {
             socket.readiness.add(readiness);
         }
-        slot.waker.wake_by_ref();
+        slot.wakes.wake_by_ref();
     }
 
     /// The connection whose turn it is.
-    pub(super) fn turn(&mut self, key: Key) -> Option<(&mut Connection, &Waker)> {
-        let slot = self.get(key)?;
-        slot.wakes.turn();
-        let Slot { connection, waker, .. } = slot;
-        Some((connection.as_deref_mut()?, waker))
+    pub(super) fn turn(&mut self, key: Key) -> Option<(&mut Connection, Waker)> {
+        let Slot { connection, wakes } = self.get(key)?;
+        wakes.turn();
+        Some((connection.as_deref_mut()?, Waker::from(Arc::clone(wakes))))
     }
 
     /// Takes the connection out; its place may be used again.

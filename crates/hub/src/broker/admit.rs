@@ -106,7 +106,7 @@ impl Hub {
         }
         let is_often = facts.takeovers.0 > now;
         facts.takeovers = facts.takeovers.count(now);
-        let (takeovers, owner, older) = (facts.takeovers, facts.owner.clone(), facts.address.clone());
+        let (takeovers, owner, older) = (facts.takeovers, facts.owner(), facts.address.clone());
         drop(facts);
         if let Some(device) = owner.device().filter(|_| is_often) {
             let named = |address: Option<&str>| address.unwrap_or("an unknown address").to_owned();

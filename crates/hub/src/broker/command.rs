@@ -63,7 +63,7 @@ impl Hub {
         let mut wakes = Vec::new();
         let mut is_taken = false;
         for mut target in self.targets(&matched, &message, None) {
-            if target.shared.facts().owner.device() == Some(device) {
+            if target.shared.facts().device() == Some(device) {
                 let is_meant = target.queued.marks.has(Marks::OWN_NAME) || !speaks_dialect(&target.shared);
                 if is_meant && !is_taken && target.shared.outbox().is_connected {
                     is_taken = true;
@@ -92,7 +92,7 @@ impl Hub {
         filter: &TopicFilter,
         wakes: &mut Vec<Waker>,
     ) {
-        let owner = shared.facts().owner.clone();
+        let owner = shared.facts().owner();
         let Some(device) = owner.device() else { return };
         let Some(topic) = command_topic(device).filter(|topic| filter.matches(topic.as_str())) else {
             return;

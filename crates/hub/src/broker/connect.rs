@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 use super::outbox::CloseReason;
 use super::publish::PublishError;
-use super::session::{Facts, Leave, Owner, Session, Shared};
+use super::session::{Facts, Leave, Owner, Session, Shared, Who};
 use super::tree::{Known, Subscriber, SubscriptionFlags};
 use super::will::Will;
 use super::{ConnectionNumber, Due, Takeovers, TenantBroker, stored};
@@ -30,8 +30,8 @@ pub struct ConnectOptions {
     pub will: Option<Will>,
     /// How many QoS 1 and 2 messages may be on their way to it.
     pub receive_maximum: u16,
-    /// The protocol it speaks, for people to read.
-    pub protocol: &'static str,
+    /// The protocol it speaks, for people to read. Each session keeps it, hence the thin pointer.
+    pub protocol: &'static &'static str,
     /// Where it is, for people to read.
     pub address: Option<Box<str>>,
 }
@@ -166,19 +166,7 @@ impl Hub {
             self.refusals.count(Limit::Sessions);
             return Err(ConnectError::QuotaExceeded(most));
         }
-        let facts = Facts {
-            owner: Owner::of(principal),
-            principal: Some(Arc::clone(principal)),
-            is_stored: false,
-            subscriptions: Vec::new(),
-            expiry: Duration::ZERO,
-            will: None,
-            protocol: "",
-            address: None,
-            connected_at: Timestamp::default(),
-            disconnected_at: None,
-            takeovers,
-        };
+        let facts = Facts::new(Who::Known(Arc::clone(principal)), takeovers);
         let number = self.next_session_number()?;
         let shared = Arc::new(Shared::new(number, Arc::clone(tenant), Arc::clone(client_id), facts));
         tenant.sessions().insert(Arc::clone(client_id), Arc::clone(&shared));
@@ -199,9 +187,8 @@ impl Hub {
         let mut position = None;
         {
             let mut facts = shared.facts();
-            facts.owner = Owner::of(principal);
-            facts.principal = Some(Arc::clone(principal));
-            facts.expiry = expiry;
+            facts.who = Who::Known(Arc::clone(principal));
+            facts.set_expiry(expiry);
             facts.will = options.will.map(Box::new);
             facts.protocol = options.protocol;
             facts.address = options.address;
@@ -234,7 +221,7 @@ impl Hub {
             let mut facts = shared.facts();
             facts.will = None;
             facts.disconnected_at = Some(self.now());
-            facts.is_stored.then_some(facts.expiry)
+            facts.is_stored.then(|| facts.expiry())
         };
         match expiry {
             Some(expiry) => self.schedule_expiry(shared, expiry),
@@ -246,7 +233,7 @@ impl Hub {
     /// Enters the session's subscriptions anew after it became, or ceased to be, persistent.
     fn renew_subscriptions(&self, shared: &Arc<Shared>) -> Result<(), StorageError> {
         let mut facts = shared.facts();
-        let persistent = !facts.expiry.is_zero();
+        let persistent = !facts.expiry().is_zero();
         for (subscribed, options) in &mut facts.subscriptions {
             options.flags = options.flags.with(SubscriptionFlags::PERSISTENT, persistent.into());
             let subscriber = Subscriber { session: Arc::clone(shared), options: *options };
@@ -285,7 +272,7 @@ impl Hub {
     }
 
     fn left(&self, shared: &Shared, reason: &str) {
-        let owner = shared.facts().owner.clone();
+        let owner = shared.facts().owner();
         if let Some(device) = owner.device() {
             self.presence_disconnected(&shared.tenant.id, device, reason, self.now());
         }
@@ -308,7 +295,7 @@ impl Hub {
             let mut facts = shared.facts();
             facts.disconnected_at = Some(now);
             if let Some(expiry) = expiry {
-                facts.expiry = expiry.min(hub.settings.session_expiry_max);
+                facts.set_expiry(expiry.min(hub.settings.session_expiry_max));
             }
         }
         hub.left(shared, how.as_str());
@@ -328,7 +315,7 @@ impl Hub {
         let forgotten = if how == Leave::Normally { self.forget_will(shared) } else { Ok(()) };
         let (expiry, delay) = {
             let facts = shared.facts();
-            (facts.expiry, facts.will.as_ref().map(|will| will.delay))
+            (facts.expiry(), facts.will.as_ref().map(|will| will.delay))
         };
         if let Some(delay) = delay {
             // MQTT 5.0 section 3.1.3.2.2: no later than the end of the session.
@@ -360,7 +347,7 @@ impl Hub {
     pub(super) fn send_will(&self, shared: &Arc<Shared>) {
         let (will, principal, owner) = {
             let mut facts = shared.facts();
-            (facts.will.take(), facts.principal.clone(), facts.owner.clone())
+            (facts.will.take(), facts.principal().cloned(), facts.owner())
         };
         let Some(will) = will else { return };
         let principal = principal.or_else(|| self.principal_of_owner(&shared.tenant.id, &owner));
@@ -396,7 +383,7 @@ impl Hub {
         self.send_will(shared);
         let (subscriptions, is_stored) = {
             let mut facts = shared.facts();
-            facts.expiry = Duration::ZERO;
+            facts.set_expiry(Duration::ZERO);
             (std::mem::take(&mut facts.subscriptions), std::mem::take(&mut facts.is_stored))
         };
         for (subscribed, _) in &subscriptions {
@@ -468,7 +455,7 @@ impl Hub {
         let sessions = tenant.sessions();
         let is_meant = |shared: &&Arc<Shared>| {
             let facts = shared.facts();
-            match (&facts.principal, whose, &facts.owner) {
+            match (facts.principal(), whose, &facts.owner()) {
                 (Some(principal), _, _) => principal.is(whose),
                 (None, Whose::Device(wanted), Owner::Device(device)) => wanted == device,
                 (None, Whose::Token(wanted), Owner::Token(token)) => wanted == token,
@@ -485,7 +472,7 @@ impl Hub {
         for tenant in self.broker.all_tenants() {
             let sessions: Vec<Arc<Shared>> = tenant.sessions().values().cloned().collect();
             for shared in sessions {
-                let expires_at = shared.facts().principal.as_ref().and_then(|one| one.expires_at());
+                let expires_at = shared.facts().principal().and_then(|one| one.expires_at());
                 if expires_at.is_some_and(|time| time <= now) {
                     shared.close(CloseReason::NotAuthorized);
                 }
@@ -507,12 +494,12 @@ impl Hub {
 /// Only the same principal takes a session over; an application or a person may also use the
 /// client id of another's absent session, which then begins afresh.
 fn may_take_over(principal: &Principal, shared: &Shared) -> bool {
-    let owner = shared.facts().owner.clone();
+    let owner = shared.facts().owner();
     let same = Owner::of(principal) == owner;
     same || (principal.device().is_none() && owner.device().is_none() && !shared.outbox().is_connected)
 }
 
 fn is_resumable(principal: &Principal, shared: &Shared) -> bool {
     let facts = shared.facts();
-    !facts.expiry.is_zero() && facts.owner == Owner::of(principal)
+    !facts.expiry().is_zero() && facts.owner() == Owner::of(principal)
 }

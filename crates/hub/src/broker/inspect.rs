@@ -88,7 +88,8 @@ impl SessionQuery {
         }
         let Some(text) = &self.text else { return true };
         let facts = shared.facts();
-        let owner = match &facts.owner {
+        let owner = facts.owner();
+        let owner = match &owner {
             Owner::Device(device) => device.as_str(),
             Owner::Token(token) => token.as_str(),
             Owner::User(user) => user.as_str(),
@@ -111,9 +112,9 @@ fn state(shared: &Shared) -> SessionState {
         .collect();
     SessionState {
         client_id: Arc::clone(&shared.client_id),
-        owner: facts.owner.clone(),
+        owner: facts.owner(),
         is_connected,
-        protocol: facts.protocol,
+        protocol: *facts.protocol,
         address: facts.address.clone(),
         connected_at: facts.connected_at,
         disconnected_at: facts.disconnected_at,

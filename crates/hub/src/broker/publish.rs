@@ -385,8 +385,8 @@ impl Hub {
         match matched.as_slice() {
             [] => return false,
             // Nearly always: one filter matches, nobody shares. No need to merge anything.
-            [set] if set.shares.is_empty() => {
-                for subscriber in set.plain.iter().filter(|one| !is_own(one, origin)) {
+            [set] if set.shares().is_empty() => {
+                for subscriber in set.plain().iter().filter(|one| !is_own(one, origin)) {
                     let queued = queued(subscriber, message);
                     count += u64::from(self.deliver_to(&subscriber.session, queued, wakes));
                 }
@@ -447,13 +447,13 @@ impl Hub {
         message: &Arc<Message>,
         origin: Option<&Arc<Shared>>,
     ) -> Vec<Target> {
-        let plain = matched.iter().flat_map(|set| &set.plain).filter(|one| !is_own(one, origin));
+        let plain = matched.iter().flat_map(|set| set.plain()).filter(|one| !is_own(one, origin));
         let mut targets = match matched.as_slice() {
             // A session stands in one set once.
             [_] => plain.map(|subscriber| target(subscriber, message)).collect(),
             _ => merged(plain, message),
         };
-        for share in matched.iter().flat_map(|set| &set.shares) {
+        for share in matched.iter().flat_map(|set| set.shares()) {
             targets.extend(chosen(share).map(|member| target(member, message)));
         }
         targets

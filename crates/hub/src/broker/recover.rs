@@ -14,10 +14,9 @@ use crate::message::QoS;
 use crate::record::codec::{Reader, Writer};
 use crate::record::{Given, InvalidRecord, Outcome, Record, SessionNumber};
 use crate::storage::{Entry, Key, Position, StorageError, ViewChange};
-use crate::time::Timestamp;
 
 use super::outbox::{Identifiers, Marks, Outbox, Queued};
-use super::session::{Facts, Owner, Shared};
+use super::session::{Facts, Owner, Shared, Who};
 use super::tree::{Condition, Known, Subscriber};
 use super::{Takeovers, lock, retained, stored};
 
@@ -59,7 +58,7 @@ impl Hub {
         for shared in sessions.values() {
             let (since, expiry) = {
                 let mut facts = shared.facts();
-                (*facts.disconnected_at.get_or_insert(now), facts.expiry)
+                (*facts.disconnected_at.get_or_insert(now), facts.expiry())
             };
             // All of it, when the clock was set back since.
             self.schedule_expiry(shared, expiry.saturating_sub(now.since(since)));
@@ -78,19 +77,10 @@ impl Hub {
             else {
                 return;
             };
-            let facts = Facts {
-                owner: stored.owner,
-                principal: None,
-                is_stored: true,
-                subscriptions: Vec::new(),
-                expiry: Duration::from_secs(stored.expiry_seconds),
-                will: None,
-                protocol: "",
-                address: None,
-                connected_at: Timestamp::default(),
-                disconnected_at: stored.disconnected_at,
-                takeovers: Takeovers::default(),
-            };
+            let mut facts = Facts::new(Who::Stored(Box::new(stored.owner)), Takeovers::default());
+            facts.is_stored = true;
+            facts.set_expiry(Duration::from_secs(stored.expiry_seconds));
+            facts.disconnected_at = stored.disconnected_at;
             let tenant = self.broker.tenant(&tenant);
             let number = SessionNumber(stored.number);
             let shared = Arc::new(Shared::new(number, Arc::clone(&tenant), Arc::from(client_id), facts));
@@ -225,7 +215,7 @@ impl Hub {
                 let mut facts = shared.facts();
                 // MQTT 5.0 section 3.1.3.2.2: no later than the end of the session, which for some
                 // came with the server's own.
-                let delay = will.delay.min(facts.expiry);
+                let delay = will.delay.min(facts.expiry());
                 facts.will = Some(Box::new(will));
                 delay
             };
@@ -274,19 +264,7 @@ impl Hub {
 
 /// The facts of a client that is gone for good and only left a will.
 fn gone(owner: Owner) -> Facts {
-    Facts {
-        owner,
-        principal: None,
-        is_stored: false,
-        subscriptions: Vec::new(),
-        expiry: Duration::ZERO,
-        will: None,
-        protocol: "",
-        address: None,
-        connected_at: Timestamp::default(),
-        disconnected_at: None,
-        takeovers: Takeovers::default(),
-    }
+    Facts::new(Who::Stored(Box::new(owner)), Takeovers::default())
 }
 
 fn restored(position: Position, recipient: &crate::record::Recipient, length: u32) -> Queued {

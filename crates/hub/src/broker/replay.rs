@@ -169,7 +169,7 @@ impl Hub {
 
     /// Says to a device's people that a replay misses something.
     fn note_trimmed(&self, shared: &Shared) {
-        let owner = shared.facts().owner.clone();
+        let owner = shared.facts().owner();
         if let Some(device) = owner.device() {
             let text = "a subscription from the past misses its beginning: the log does not go back so far";
             self.note(&shared.tenant.id, device, FlightKind::Error, text, self.now());

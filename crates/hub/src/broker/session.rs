@@ -71,24 +71,82 @@ impl Owner {
     }
 }
 
-/// What changes seldom.
+/// What changes seldom. There is one for each session, so it is kept small.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    pub(crate) owner: Owner,
-    /// Who is, or was, connected; `None` after a restart until the client is back.
-    pub(crate) principal: Option<Arc<Principal>>,
+    pub(crate) who: Who,
     /// Whether the session stands in the table.
     pub(crate) is_stored: bool,
+    expiry_seconds: u32,
     /// Sorted, so that a subscription is found quickly.
     pub(crate) subscriptions: Vec<(Subscribed, SubscriptionOptions)>,
-    /// How long the session outlives its connection.
-    pub(crate) expiry: Duration,
     pub(crate) will: Option<Box<Will>>,
-    pub(crate) protocol: &'static str,
+    pub(crate) protocol: &'static &'static str,
     pub(crate) address: Option<Box<str>>,
     pub(crate) connected_at: Timestamp,
     pub(crate) disconnected_at: Option<Timestamp>,
     pub(crate) takeovers: Takeovers,
+}
+
+/// Whose a session is.
+#[derive(Debug)]
+pub(crate) enum Who {
+    /// Who is, or was, connected.
+    Known(Arc<Principal>),
+    /// After a restart, until the client is back.
+    Stored(Box<Owner>),
+}
+
+impl Facts {
+    /// Of a session that nobody is connected to yet.
+    pub(crate) fn new(who: Who, takeovers: Takeovers) -> Self {
+        Self {
+            who,
+            is_stored: false,
+            expiry_seconds: 0,
+            subscriptions: Vec::new(),
+            will: None,
+            protocol: &"",
+            address: None,
+            connected_at: Timestamp::default(),
+            disconnected_at: None,
+            takeovers,
+        }
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        match &self.who {
+            Who::Known(principal) => Owner::of(principal),
+            Who::Stored(owner) => (**owner).clone(),
+        }
+    }
+
+    /// The device, when it is one's.
+    pub(crate) fn device(&self) -> Option<&DeviceId> {
+        match &self.who {
+            Who::Known(principal) => principal.device(),
+            Who::Stored(owner) => owner.device(),
+        }
+    }
+
+    /// Who is, or was, connected since the start.
+    pub(crate) fn principal(&self) -> Option<&Arc<Principal>> {
+        match &self.who {
+            Who::Known(principal) => Some(principal),
+            Who::Stored(_) => None,
+        }
+    }
+
+    /// How long the session outlives its connection.
+    pub(crate) fn expiry(&self) -> Duration {
+        Duration::from_secs(self.expiry_seconds.into())
+    }
+
+    /// Begun seconds count as whole ones.
+    pub(crate) fn set_expiry(&mut self, expiry: Duration) {
+        let begun = u64::from(expiry.subsec_nanos() > 0);
+        self.expiry_seconds = u32::try_from(expiry.as_secs().saturating_add(begun)).unwrap_or(u32::MAX);
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -124,7 +182,7 @@ impl Shared {
 
     /// Whether the session outlives its connection.
     pub(crate) fn is_persistent(&self) -> bool {
-        !self.facts().expiry.is_zero()
+        !self.facts().expiry().is_zero()
     }
 
     /// Hands the session to a new connection.

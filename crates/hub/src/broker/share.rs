@@ -72,7 +72,7 @@ impl Hub {
         }
         let Some(name) = matching().find_map(|one| one.share.as_ref()) else { return Ok(()) };
         let matched = ended.tenant.tree().matches(topic);
-        let mut shares = matched.iter().flat_map(|set| &set.shares).filter(|share| share.name == *name);
+        let mut shares = matched.iter().flat_map(|set| set.shares()).filter(|share| share.name == *name);
         let Some(mut target) = shares.find_map(|share| Some(target(chosen(share)?, &message))) else {
             return Ok(());
         };

@@ -71,8 +71,8 @@ fn session_key(table: &'static str, shared: &Shared) -> Result<Key, StorageError
 pub(super) fn put_session(hub: &Hub, shared: &Shared, facts: &Facts) -> Result<Position, StorageError> {
     let stored = StoredSession {
         number: shared.number.0,
-        owner: facts.owner.clone(),
-        expiry_seconds: facts.expiry.as_secs().max(1),
+        owner: facts.owner(),
+        expiry_seconds: facts.expiry().as_secs().max(1),
         disconnected_at: facts.disconnected_at,
     };
     put(hub, &session_key("sessions", shared)?, json(&stored)?)
@@ -91,8 +91,8 @@ pub(super) fn put_will(
     let mut message = Vec::new();
     record::encode_message(&shared.tenant.id, &will.message, &[], None, &mut message);
     let stored = StoredWill {
-        owner: facts.owner.clone(),
-        delay_seconds: will.delay.min(facts.expiry).as_secs(),
+        owner: facts.owner(),
+        delay_seconds: will.delay.min(facts.expiry()).as_secs(),
         expiry_seconds: will.expiry.map(|expiry| expiry.as_secs()),
         message,
     };

@@ -97,6 +97,13 @@ pub(crate) struct Subscriber {
     pub(crate) options: SubscriptionOptions,
 }
 
+impl Subscriber {
+    /// Whether messages are kept while the session is away.
+    fn is_kept_for(&self) -> bool {
+        self.options.flags.has(SubscriptionFlags::PERSISTENT) && self.options.qos > QoS::AtMostOnce
+    }
+}
+
 /// The members of a shared subscription (MQTT 5.0 section 4.8.2).
 #[derive(Debug)]
 pub(crate) struct Share {
@@ -126,28 +133,15 @@ impl Share {
 /// Everybody who subscribed to one filter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subscribers {
-    pub(crate) plain: Vec<Subscriber>,
-    pub(crate) shares: Vec<Share>,
+    plain: Vec<Subscriber>,
+    shares: Vec<Share>,
     persistent: usize,
 }
 
 impl Subscribers {
-    /// Whether a message for them may have to be kept for a session that is away.
-    pub(crate) fn has_persistent(&self) -> bool {
-        self.persistent > 0
-    }
-
-    fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.shares.is_empty()
-    }
-
     fn count_persistent(&mut self) {
         let all = self.plain.iter().chain(self.shares.iter().flat_map(|share| &share.members));
-        self.persistent = all
-            .filter(|one| {
-                one.options.flags.has(SubscriptionFlags::PERSISTENT) && one.options.qos > QoS::AtMostOnce
-            })
-            .count();
+        self.persistent = all.filter(|one| one.is_kept_for()).count();
     }
 
     fn members_mut(&mut self, share: Option<&Arc<str>>) -> &mut Vec<Subscriber> {
@@ -168,8 +162,7 @@ impl Subscribers {
 
     fn insert(&mut self, share: Option<&Arc<str>>, subscriber: Subscriber, known: Known) {
         let before = self.persistent;
-        let counted = subscriber.options.flags.has(SubscriptionFlags::PERSISTENT)
-            && subscriber.options.qos > QoS::AtMostOnce;
+        let counted = subscriber.is_kept_for();
         let members = self.members_mut(share);
         if known == Known::Replaces
             && let Some(one) = members.iter_mut().find(|one| Arc::ptr_eq(&one.session, &subscriber.session))
@@ -195,12 +188,86 @@ impl Subscribers {
     }
 }
 
+/// Whom a filter leads to. Most filters are one session's: it needs nothing besides.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    One(Subscriber),
+    Many(Arc<Subscribers>),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Many(Arc::default())
+    }
+}
+
+impl Place {
+    pub(crate) fn plain(&self) -> &[Subscriber] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(all) => &all.plain,
+        }
+    }
+
+    pub(crate) fn shares(&self) -> &[Share] {
+        match self {
+            Self::One(_) => &[],
+            Self::Many(all) => &all.shares,
+        }
+    }
+
+    /// Whether a message for them may have to be kept for a session that is away.
+    pub(crate) fn has_persistent(&self) -> bool {
+        match self {
+            Self::One(one) => one.is_kept_for(),
+            Self::Many(all) => all.persistent > 0,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.plain().is_empty() && self.shares().is_empty()
+    }
+
+    fn insert(&mut self, share: Option<&Arc<str>>, subscriber: Subscriber, known: Known) {
+        match self {
+            Self::One(one) if share.is_none() && Arc::ptr_eq(&one.session, &subscriber.session) => {
+                *one = subscriber;
+            }
+            Self::Many(_) if share.is_none() && self.is_empty() => *self = Self::One(subscriber),
+            Self::Many(all) => Arc::make_mut(all).insert(share, subscriber, known),
+            Self::One(one) => {
+                let mut all = Subscribers::default();
+                all.insert(None, one.clone(), Known::New);
+                all.insert(share, subscriber, known);
+                *self = Self::Many(Arc::new(all));
+            }
+        }
+    }
+
+    fn remove(&mut self, share: Option<&Arc<str>>, session: &Arc<Shared>) -> Option<SubscriptionOptions> {
+        let all = match self {
+            Self::One(one) if share.is_some() || !Arc::ptr_eq(&one.session, session) => return None,
+            Self::One(one) => {
+                let options = one.options;
+                *self = Self::default();
+                return Some(options);
+            }
+            Self::Many(all) => Arc::make_mut(all),
+        };
+        let removed = all.remove(share, session);
+        if let ([last], []) = (all.plain.as_slice(), all.shares.as_slice()) {
+            *self = Self::One(last.clone());
+        }
+        removed
+    }
+}
+
 #[derive(Debug, Default)]
 struct Node {
     children: HashMap<Box<str>, Node>,
     plus: Option<Box<Node>>,
-    here: Option<Arc<Subscribers>>,
-    below: Option<Arc<Subscribers>>,
+    here: Option<Place>,
+    below: Option<Place>,
 }
 
 impl Node {
@@ -209,7 +276,7 @@ impl Node {
     }
 
     /// The place of a filter's subscribers, made when absent.
-    fn place(&mut self, filter: &TopicFilter) -> &mut Option<Arc<Subscribers>> {
+    fn place(&mut self, filter: &TopicFilter) -> &mut Option<Place> {
         let mut node = self;
         for level in filter.as_str().split('/') {
             node = match level {
@@ -252,13 +319,13 @@ impl Node {
 }
 
 /// What matches a topic: one set for each filter that does.
-pub(crate) type Matched = Vec<Arc<Subscribers>>;
+pub(crate) type Matched = Vec<Place>;
 
 /// The subscriptions of one tenant.
 #[derive(Debug, Default)]
 pub(crate) struct SubscriptionTree {
     /// The keys are those of the sessions' own lists.
-    exact: HashMap<Arc<str>, Arc<Subscribers>>,
+    exact: HashMap<Arc<str>, Place>,
     wild: Node,
 }
 
@@ -268,15 +335,15 @@ impl SubscriptionTree {
         let share = subscribed.share.as_ref();
         if !subscribed.filter.is_exact() {
             let place = self.wild.place(&subscribed.filter).get_or_insert_default();
-            Arc::make_mut(place).insert(share, subscriber, known);
+            place.insert(share, subscriber, known);
             return;
         }
         match self.exact.get_mut(subscribed.filter.as_str()) {
-            Some(place) => Arc::make_mut(place).insert(share, subscriber, known),
+            Some(place) => place.insert(share, subscriber, known),
             None => {
-                let mut place = Subscribers::default();
+                let mut place = Place::default();
                 place.insert(share, subscriber, known);
-                self.exact.insert(subscribed.filter.shared(), Arc::new(place));
+                self.exact.insert(subscribed.filter.shared(), place);
             }
         }
     }
@@ -291,15 +358,15 @@ impl SubscriptionTree {
         let filter = &subscribed.filter;
         if filter.is_exact() {
             let place = self.exact.get_mut(filter.as_str())?;
-            let removed = Arc::make_mut(place).remove(share, session);
+            let removed = place.remove(share, session);
             if place.is_empty() {
                 self.exact.remove(filter.as_str());
             }
             return removed;
         }
         let place = self.wild.place(filter);
-        let removed = place.as_mut().and_then(|place| Arc::make_mut(place).remove(share, session));
-        if place.as_ref().is_none_or(|place| place.is_empty()) {
+        let removed = place.as_mut().and_then(|place| place.remove(share, session));
+        if place.as_ref().is_none_or(Place::is_empty) {
             *place = None;
             self.wild.prune(&mut filter.as_str().split('/'));
         }
@@ -339,32 +406,19 @@ impl SubscriptionTree {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use proptest::prelude::*;
 
-    use super::super::session::{Facts, Owner};
+    use super::super::session::{Facts, Owner, Who};
     use super::super::{TenantBroker, tree};
     use super::*;
     use crate::id::{TenantId, UserId};
     use crate::record::SessionNumber;
-    use crate::time::Timestamp;
 
     fn session(number: u64) -> Arc<Shared> {
         let tenant = Arc::new(TenantBroker::new(TenantId::parse("t").unwrap()));
-        let facts = Facts {
-            owner: Owner::User(UserId::parse("u").unwrap()),
-            principal: None,
-            is_stored: false,
-            subscriptions: Vec::new(),
-            expiry: Duration::ZERO,
-            will: None,
-            protocol: "",
-            address: None,
-            connected_at: Timestamp(0),
-            disconnected_at: None,
-            takeovers: Default::default(),
-        };
+        let owner = Owner::User(UserId::parse("u").unwrap());
+        let facts = Facts::new(Who::Stored(Box::new(owner)), Default::default());
         Arc::new(Shared::new(SessionNumber(number), tenant, Arc::from(number.to_string()), facts))
     }
 
@@ -377,7 +431,7 @@ mod tests {
     fn matched(tree: &SubscriptionTree, topic: &str) -> Vec<u64> {
         let matched = tree.matches(topic);
         let mut numbers: Vec<u64> =
-            matched.iter().flat_map(|set| set.plain.iter().map(|one| one.session.number.0)).collect();
+            matched.iter().flat_map(|set| set.plain().iter().map(|one| one.session.number.0)).collect();
         numbers.sort_unstable();
         numbers
     }
@@ -448,7 +502,7 @@ mod tests {
         let turns = Mutex::new(Vec::new());
         for _ in 0..6 {
             let matched = tree.matches("a");
-            let first = matched[0].shares[0].in_turn().next().unwrap().session.number.0;
+            let first = matched[0].shares()[0].in_turn().next().unwrap().session.number.0;
             turns.lock().unwrap().push(first);
         }
         assert_eq!(turns.into_inner().unwrap(), [0, 1, 2, 0, 1, 2]);

@@ -150,7 +150,7 @@ impl Stage {
             expiry,
             will: None,
             receive_maximum,
-            protocol: "simulation",
+            protocol: &"simulation",
             address: None,
         }
     }

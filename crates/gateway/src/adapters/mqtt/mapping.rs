@@ -114,8 +114,8 @@ pub(super) fn connect_options(
         will: connect.will.as_ref().map(|said| will(said, principal, now)).transpose()?,
         receive_maximum: properties.receive_maximum.map_or(u16::MAX, Into::into),
         protocol: match connect.version {
-            Version::V3 => "MQTT 3.1.1",
-            Version::V5 => "MQTT 5.0",
+            Version::V3 => &"MQTT 3.1.1",
+            Version::V5 => &"MQTT 5.0",
         },
         address: None,
     })

@@ -52,7 +52,7 @@ pub(crate) async fn serve(server: Admitted, socket: Socket, principal: Arc<Princ
         expiry: Duration::ZERO,
         will: None,
         receive_maximum: u16::MAX,
-        protocol: "OLIMEX page",
+        protocol: &"OLIMEX page",
         address: Some(peer.address.to_string().into()),
     };
     let session = match server.hub.connect(&principal, options) {

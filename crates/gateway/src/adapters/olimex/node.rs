@@ -121,7 +121,7 @@ fn connect(
         expiry: Duration::ZERO,
         will: None,
         receive_maximum: u16::MAX,
-        protocol: "OLIMEX",
+        protocol: &"OLIMEX",
         address: Some(peer.address.to_string().into()),
     };
     match server.hub.connect(principal, options(Some(format!("olimex-{device}")))) {

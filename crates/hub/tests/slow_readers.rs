@@ -1,7 +1,5 @@
 //! QoS 0 for readers that do not keep up, and for those that do.
 
-#![allow(clippy::unwrap_used)]
-
 use roost_hub::broker::{Outgoing, Session};
 use roost_hub::message::QoS;
 use roost_testkit::world::{World, message, options, with_qos};

@@ -48,7 +48,7 @@ fn native(command: &Command) -> Box<Errand> {
 /// client that listens to everything would take them away from its dialect.
 fn speaks_dialect(shared: &Shared) -> bool {
     let facts = shared.facts();
-    let dialect = facts.principal.as_ref().and_then(|principal| principal.dialect());
+    let dialect = facts.principal().and_then(|principal| principal.dialect());
     dialect.is_some_and(|dialect| !OUR_WORDS.contains(&dialect))
 }
 

@@ -114,7 +114,7 @@ fn state(shared: &Shared) -> SessionState {
         client_id: Arc::clone(&shared.client_id),
         owner: facts.owner(),
         is_connected,
-        protocol: *facts.protocol,
+        protocol: facts.protocol,
         address: facts.address.clone(),
         connected_at: facts.connected_at,
         disconnected_at: facts.disconnected_at,

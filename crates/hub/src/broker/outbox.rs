@@ -215,11 +215,30 @@ pub(crate) struct Outbox {
     /// Whether anything durable changed since the last checkpoint.
     is_dirty: bool,
     pub(crate) is_connected: bool,
-    /// Whether its socket took all it was given.
-    is_prompt: bool,
+    reader: Reader,
     pub(crate) window: u16,
     pub(crate) closing: Option<CloseReason>,
     pub(crate) waker: Option<Waker>,
+}
+
+/// Whether whoever is connected keeps up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reader {
+    /// Its socket takes no more for now, or nobody said that it does.
+    #[default]
+    Slow,
+    /// Its socket took all it was given.
+    Prompt,
+}
+
+impl Reader {
+    /// How many bytes may wait before QoS 0 is dropped.
+    fn bound(self) -> usize {
+        match self {
+            Self::Slow => OUTBOX_BYTES_MAX,
+            Self::Prompt => BURST_BYTES_MAX,
+        }
+    }
 }
 
 /// What waits and what is on its way; kept apart, since most sessions are idle most of the time.
@@ -376,7 +395,7 @@ impl Outbox {
         let cost = queued.cost();
         if queued.qos == QoS::AtMostOnce {
             let waiting = self.traffic.as_ref().map_or(0, |traffic| traffic.resident_bytes);
-            let bound = if self.is_prompt { BURST_BYTES_MAX } else { OUTBOX_BYTES_MAX };
+            let bound = self.reader.bound();
             let slow = waiting > 0 && waiting + cost > bound;
             if !self.is_connected || (slow && !queued.marks.has(Marks::AT_SUBSCRIBE)) {
                 return Pushed::Dropped;
@@ -397,13 +416,13 @@ impl Outbox {
 
     /// The reader's socket took all it was given.
     pub(crate) fn keeps_up(&mut self) {
-        self.is_prompt = true;
+        self.reader = Reader::Prompt;
     }
 
     /// The reader's socket takes no more for now: of QoS 0, only what may wait for a slow reader is
     /// kept, the oldest first. Gives how many messages were dropped.
     pub(crate) fn falls_behind(&mut self) -> usize {
-        self.is_prompt = false;
+        self.reader = Reader::Slow;
         let Some(traffic) = self.traffic.as_mut().filter(|found| found.resident_bytes > OUTBOX_BYTES_MAX)
         else {
             return 0;
@@ -480,7 +499,7 @@ impl Outbox {
     /// The connection is gone: what was on its way comes first again, QoS 0 is forgotten.
     pub(crate) fn rewind(&mut self) {
         self.is_connected = false;
-        self.is_prompt = false;
+        self.reader = Reader::Slow;
         self.waker = None;
         let Some(traffic) = self.traffic.as_deref_mut() else { return };
         traffic.queue.retain(|queued| queued.qos > QoS::AtMostOnce && queued.command.is_none());

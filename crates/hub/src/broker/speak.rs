@@ -70,13 +70,13 @@ impl Hub {
         let matched = tenant.tree().matches(message.topic.as_str());
         let mut targets = self.targets(&matched, message, None);
         targets.retain(|target| {
-            let owner = target.shared.facts().owner.clone();
+            let owner = target.shared.facts().owner();
             let is_meant = owner.device().is_none_or(|device| speaker.device() == Some(device));
             is_meant && target.shared.outbox().is_connected
         });
         for target in &mut targets {
             // It stands in no log; who only looks on gets it while being there.
-            if target.is_persistent() && target.shared.facts().owner.device().is_none() {
+            if target.is_persistent() && target.shared.facts().device().is_none() {
                 target.queued.qos = QoS::AtMostOnce;
             }
         }
@@ -135,7 +135,7 @@ impl Hub {
             facts.subscriptions.iter().any(|(one, _)| one.filter.matches(message.topic.as_str()))
         };
         let mut own = self.listeners(speaker, last);
-        own.retain(|target| target.shared.facts().owner.device() == speaker.device());
+        own.retain(|target| target.shared.facts().device() == speaker.device());
         if own.iter().any(|target| target.shared.outbox().has_command(id)) {
             return Some(None);
         }
@@ -158,7 +158,7 @@ impl Hub {
         for message in messages {
             let is_last = last.is_some_and(|last| Arc::ptr_eq(last, message));
             for mut target in self.listeners(speaker, message) {
-                let is_device = target.shared.facts().owner.device().is_some();
+                let is_device = target.shared.facts().device().is_some();
                 if is_device && !Arc::ptr_eq(&target.shared, shared) {
                     continue;
                 }

@@ -138,3 +138,17 @@ def test_a_gateway_speaks_for_devices_that_somebody_let_in(roost):
     assert json.loads(gateway.next()[1]) == {"id": 3, "device": "Cellar", "value": 5}
     gateway.leave()
     assert until(lambda: not roost.call("GET", "/devices/cellar")["online"])
+
+
+def test_a_child_that_a_rule_accepts_loses_nothing_of_its_first_message(roost):
+    gateway = connect(roost, "gw")
+    rule = {"dialect": "thingsboard", "name": "cellar-*", "parent": "gw", "labels": {"floor": "-1"}}
+    roost.call("PUT", "/inbox/rules", [rule])
+    said = {"cellar-1": [{"values": {"temperature": 9.5}}], "attic-1": [{"values": {"temperature": 30}}]}
+    gateway.publish("v1/gateway/telemetry", json.dumps(said))
+    [waiting] = roost.call("GET", "/inbox")["items"]
+    assert waiting["name"] == "attic-1"
+    [child] = roost.call("GET", "/devices?label=floor")["items"]
+    assert (child["parent"], child["profile"]) == ("gw", "thingsboard")
+    assert latest(roost, child["id"], "temperature") == 9.5
+    assert roost.call("GET", "/inbox/rules")[0]["accepted"] == 1

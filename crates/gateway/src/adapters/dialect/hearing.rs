@@ -88,9 +88,13 @@ impl<'a> Hearing<'a> {
         if let What::Reply(outgoing) = said.what {
             return self.say(outgoing);
         }
-        match self.subject(&said.about)? {
+        let subject = match self.subject(&said.about)? {
+            None if self.let_wait(&said)? => self.subject(&said.about)?,
+            found => found,
+        };
+        match subject {
             Some(subject) => self.take_of(&subject, said.what),
-            None => self.let_wait(&said),
+            None => Ok(()),
         }
     }
 
@@ -284,9 +288,10 @@ impl<'a> Hearing<'a> {
         Ok(())
     }
 
-    /// Nobody has registered it: it waits in the inbox, with what it said.
-    fn let_wait(&self, said: &Said<'_>) -> Result<(), StorageError> {
-        let About::Named(name) = &said.about else { return Ok(()) };
+    /// Nobody has registered it: it waits in the inbox, with what it said. Gives whether a rule of the
+    /// inbox has registered it now.
+    fn let_wait(&self, said: &Said<'_>) -> Result<bool, StorageError> {
+        let About::Named(name) = &said.about else { return Ok(false) };
         let mut proposed = Proposed::default();
         let sample = match &said.what {
             What::Readings(points) => {
@@ -307,7 +312,7 @@ impl<'a> Hearing<'a> {
                 mapping::keys(description).map_or_else(|| json!({}), |keys| json!({ KEYS: keys }))
             }
             // Nobody waits for its answer, and it has no twin.
-            What::Answer(_) | What::AsksTwin(_) | What::Stale(_) | What::Reply(_) => return Ok(()),
+            What::Answer(_) | What::AsksTwin(_) | What::Stale(_) | What::Reply(_) => return Ok(false),
         };
         let recognised = Recognised {
             dialect: self.speaker.dialect,
@@ -316,9 +321,10 @@ impl<'a> Hearing<'a> {
             proposed,
             sample,
         };
-        if self.hub.recognise(&self.principal.tenant, recognised)? == Recognition::TurnedAway {
+        let found = self.hub.recognise(&self.principal.tenant, recognised)?;
+        if found == Recognition::TurnedAway {
             self.note(None, format_args!("{name:?} was turned away: the inbox is full, or the name is none"));
         }
-        Ok(())
+        Ok(matches!(found, Recognition::Device(_)))
     }
 }

@@ -8,6 +8,7 @@ import {
   formatValue,
   hasHiddenMarks,
   hiddenMarks,
+  writtenOut,
   shorten,
   slug,
   toMs,
@@ -90,6 +91,7 @@ test("marks that nobody sees are named", () => {
   expect(hasHiddenMarks("\u{1F469}\u200D\u{1F469}\u200D\u{1F467} \u{1F469}\u{1F3FD}\u200D\u{1F33E}")).toBe(
     false,
   );
+  expect(writtenOut('"safe\u202egnp.exe"\n')).toBe('"safe\\u{202E}gnp.exe"\n');
   expect(hiddenMarks("a\u200Db \u{1F469}\u200D")).toBe("U+200D");
 });
 

@@ -152,6 +152,14 @@ export function hiddenMarks(text: string): string {
     .join(" ");
 }
 
+/** The same text with its hidden marks written out, so that they cannot turn or hide what stands beside them. */
+export function writtenOut(text: string): string {
+  return text.replace(
+    /[\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (mark) => `\\u{${(mark.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}}`,
+  );
+}
+
 /** An id made from a name: letters, digits and dashes. */
 export function slug(name: string): string {
   return name

@@ -329,6 +329,32 @@ test("a session that is away shows what waits for it, and is ended; retained mes
   await context.close();
 });
 
+test("a session that somebody else ended is not shown as if it were there, and the server's words stay", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const run = freshId("lab");
+  const { token } = await call(page, "POST", "/tokens", { name: run, role: "operator" });
+  await leaveSession(page, run, `${run}/#`, token);
+  await page.goto(`${ORIGIN}/#/sessions/${run}`);
+  await page.getByTestId("queue").waitFor();
+  await call(page, "DELETE", `/sessions/${run}`);
+  await page.getByRole("alert").getByText("There is no session").waitFor();
+  assert.equal(await page.getByTestId("queue").count(), 0);
+  assert.equal(await page.getByRole("button", { name: "End the session" }).count(), 0);
+
+  const { id } = await addDevice(page, "Told");
+  await call(page, "PATCH", `/devices/${id}/twin`, { desired: { interval: 10 } });
+  await page.goto(`${ORIGIN}/#/retained?filter=${encodeURIComponent(`devices/${id}/#`)}`);
+  await page.getByTestId("retained").getByText(`devices/${id}/twin/desired`).waitFor();
+  assert.equal(await page.getByRole("button", { name: /Delete devices/ }).count(), 0);
+  assert.ok(await page.getByRole("button", { name: "Delete what matches" }).isDisabled());
+  // The browser itself reports the one answer 404.
+  assert.deepEqual(
+    problems.filter((text) => !text.includes("404")),
+    [],
+  );
+  await context.close();
+});
+
 test("sessions and retained messages fit a phone, light and dark", async () => {
   for (const colorScheme of ["light", "dark"]) {
     const { page, context, problems } = await open({ ...PHONE, colorScheme });

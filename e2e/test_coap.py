@@ -7,6 +7,7 @@ import subprocess
 
 import aiocoap
 import pytest
+import trustme
 from aiocoap import Code, Message
 from aiocoap.numbers.contentformat import ContentFormat
 
@@ -183,3 +184,36 @@ def test_libcoap_speaks_dtls_with_its_key(coap, program):
     coap.call("DELETE", f"/devices/{device.name}/credentials/{made['id']}")
     libcoap("-B", "3", *key, "-m", "post", "-e", '{"a":3}', device.uri("me/telemetry", "coaps"), program=program)
     assert device.latest() == {"a": 1}
+
+
+def write(certificate, folder, name):
+    """Writes a certificate of an authority as `name`.pem and `name`.key."""
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(str(folder / f"{name}.pem"))
+    certificate.private_key_pem.write_to_path(str(folder / f"{name}.key"))
+    (folder / f"{name}.key").chmod(0o600)
+    return folder / f"{name}.pem", folder / f"{name}.key"
+
+
+@pytest.mark.parametrize("program", ["coap-client-openssl", "coap-client-gnutls"])
+def test_libcoap_shows_its_certificate(make_roost, tmp_path, program):
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    cert, key = write(authority.issue_cert("localhost", "127.0.0.1"), tmp_path, "server")
+    server = make_roost(*DOORS, "--tls.cert", cert, "--tls.key", key, "--tls.client_ca", tmp_path / "ca.pem")
+    device = Device(server)
+    server.call("POST", f"/devices/{device.name}/credentials", {"kind": "x509"})
+
+    def post(signer, name, value, patience):
+        own, key = write(signer.issue_cert("x.example", common_name=name), tmp_path, f"{name}-{value}")
+        shown = ("-c", own, "-j", key, "-C", tmp_path / "ca.pem", "-B", patience)
+        uri = device.uri("me/telemetry", "coaps")
+        return libcoap(*shown, "-m", "post", "-e", json.dumps({"a": value}), uri, program=program)
+
+    assert post(authority, device.name, 1, 15) == ""
+    assert device.latest() == {"a": 1}
+    # T-07: somebody else's authority, and a name that is nobody's.
+    post(stranger, device.name, 2, 3)
+    post(authority, "nobody", 3, 3)
+    assert device.latest() == {"a": 1}
+    server.stop()

@@ -9,5 +9,5 @@ fuzz_target!(|bytes: &[u8]| {
     let first = hello.without_cookie();
     let again = ClientHello::read(&first).unwrap();
     assert!(again.cookie.is_empty() && again.random == hello.random);
-    assert_eq!(again.offers([0xC0, 0xA8]), hello.offers([0xC0, 0xA8]));
+    assert!(again.cipher_suites().eq(hello.cipher_suites()));
 });

@@ -167,7 +167,8 @@ impl Gateway {
         }
         let mut doors = JoinSet::new();
         for (transport, socket) in self.coap {
-            let door = coap::Door::new(Arc::clone(&self.shared), socket, transport);
+            let under = (transport, self.tls.clone());
+            let door = coap::Door::new(Arc::clone(&self.shared), socket, under);
             doors.spawn(door.run(shutdown.clone()));
         }
         for (protocol, listener) in self.doors {
@@ -325,7 +326,7 @@ async fn shake_hands(
     let handshake = tokio::time::timeout(admitted.settings.login_timeout, tls.accept(stream)).await;
     match handshake {
         Ok(Ok(stream)) => {
-            peer.common_name = tls::common_name(&stream);
+            peer.common_name = tls::client_name(&stream);
             Some((Stream::Tls(Box::new(stream)), peer))
         }
         Ok(Err(error)) => {

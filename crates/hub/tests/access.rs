@@ -126,6 +126,7 @@ fn rules() -> impl Strategy<Value = GrantRules> {
     (scope, filters(), filters(), filters(), filters()).prop_map(
         |(scope, publish, receive, deny_publish, deny_receive)| GrantRules {
             own: Vec::new(),
+            dtls_only: false,
             scope,
             publish,
             receive,

@@ -51,10 +51,9 @@ impl<'a> ClientHello<'a> {
         Some(Self { random, cookie, cipher_suites, before, after, record_version: [0xFE, minor] })
     }
 
-    /// Whether the client would take this cipher suite.
-    #[must_use]
-    pub fn offers(&self, cipher_suite: [u8; 2]) -> bool {
-        self.cipher_suites.as_chunks().0.contains(&cipher_suite)
+    /// The cipher suites that the client would take, those that it likes best first.
+    pub fn cipher_suites(&self) -> impl Iterator<Item = [u8; 2]> {
+        self.cipher_suites.as_chunks().0.iter().copied()
     }
 
     /// The ClientHello as it was before the client had a cookie: the first message of its first record.
@@ -112,7 +111,7 @@ mod tests {
         let with = hello(&[5; 32], 1);
         let read = ClientHello::read(&with).unwrap();
         assert_eq!((read.random, read.cookie), (&[7; 32], &[5; 32][..]));
-        assert!(read.offers([0xC0, 0xA8]) && !read.offers([0xA8, 0x00]) && !read.offers([0x00, 0x00]));
+        assert!(read.cipher_suites().eq([[0xC0, 0xA8], [0x00, 0xFF]]));
         assert_eq!(read.without_cookie(), hello(&[], 0));
     }
 

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use crate::common::{PATIENCE, World, connect, device, tenant};
 
 /// An authority with a certificate of the server in a folder of its own.
-struct Authority {
+pub(crate) struct Authority {
     folder: PathBuf,
     key: KeyPair,
     certificate: Certificate,
@@ -25,7 +25,7 @@ struct Authority {
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("roost-tls-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -38,14 +38,19 @@ impl Authority {
         authority
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// Writes `{file}.pem` and `{file}.key`.
-    fn sign(&self, file: &str, common_name: &str) {
+    pub(crate) fn sign(&self, file: &str, common_name: &str) {
         let mut params = CertificateParams::new(vec![common_name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, common_name);
+        self.sign_params(file, &params);
+    }
+
+    /// The same for a certificate that says something else.
+    pub(crate) fn sign_params(&self, file: &str, params: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let issuer = Issuer::from_params(&self.params, &self.key);
         let certificate = params.signed_by(&key, &issuer).unwrap();
@@ -53,7 +58,7 @@ impl Authority {
         std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
     }
 
-    fn open(&self) -> Arc<Tls> {
+    pub(crate) fn open(&self) -> Arc<Tls> {
         let authority = Some(self.path("ca.pem"));
         Tls::open(self.path("server.pem"), self.path("server.key"), authority).unwrap()
     }

@@ -41,6 +41,8 @@ pub struct GrantRules {
     /// What topics begin with that a family of devices has one name for and that are each device's
     /// own all the same (`v1/devices/me/`, `$iothub/`): inside they stand below `devices/{id}/`.
     pub own: Vec<String>,
+    /// Over CoAP, only with DTLS.
+    pub dtls_only: bool,
 }
 
 /// The grants of one device, ready to be asked. Cheap to clone.
@@ -49,6 +51,7 @@ pub struct Grants {
     pub(super) scope: Scope,
     pub(super) filters: Option<Arc<Filters>>,
     pub(super) family: Arc<Family>,
+    dtls_only: bool,
     dialect: Option<Arc<str>>,
 }
 
@@ -80,7 +83,7 @@ impl Grants {
     /// Names the filter that is none, or the list that is too long.
     pub fn new(rules: &GrantRules, device: &DeviceId) -> Result<Self, String> {
         let lists = [&rules.publish, &rules.receive, &rules.deny_publish, &rules.deny_receive, &rules.own];
-        let mut grants = Self { scope: rules.scope, ..Self::default() };
+        let mut grants = Self { scope: rules.scope, dtls_only: rules.dtls_only, ..Self::default() };
         if lists.iter().any(|list| !list.is_empty()) {
             let [publish, receive, deny_publish, deny_receive, own] = lists;
             grants.filters = Some(Arc::new(Filters {
@@ -92,6 +95,12 @@ impl Grants {
             }));
         }
         Ok(grants)
+    }
+
+    /// Whether a token shown over CoAP in the clear opens nothing.
+    #[must_use]
+    pub fn is_dtls_only(&self) -> bool {
+        self.dtls_only
     }
 
     /// The same for a gateway: it may receive what is for the devices under it, as long as they are.

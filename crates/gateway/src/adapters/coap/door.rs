@@ -1,6 +1,6 @@
 //! One door: its socket, its peers, and the answers that wait for the log.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roost_hub::changes::Changes;
-use roost_hub::principal::Principal;
+use roost_hub::flight::FlightKind;
+use roost_hub::id::CredentialId;
+use roost_hub::principal::{Actor, Principal};
 use roost_hub::storage::Position;
 use roost_wire::coap::{
     Answer, Assembler, Code, Endpoint, EndpointOptions, Event, ObservationId, Output, Request, Ticket,
@@ -24,6 +26,7 @@ use super::observing::Target;
 use crate::authenticate;
 use crate::listener::asked;
 use crate::shared::Shared;
+use crate::tls::Tls;
 
 /// How many datagrams are taken before their answers go out.
 const BATCH_LENGTH_MAX: usize = 128;
@@ -33,6 +36,8 @@ const DATAGRAM_LENGTH_MAX: usize = 65_536;
 const JOBS_MAX: usize = 1_024;
 /// How many answers may wait for the log.
 const OWED_MAX: usize = 262_144;
+/// For how many credentials it is known that they were shown in the clear.
+const SHOWN_MAX: usize = 10_000;
 /// How often what is half done is looked at.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
@@ -64,6 +69,8 @@ pub(crate) struct Door {
     pub(super) receipts: u64,
     /// The latest commands of each peer, for those who fetch them block by block.
     pub(super) fetched: HashMap<SocketAddr, (Duration, Answer)>,
+    /// The credentials that were shown in the clear since the door was opened.
+    shown: HashSet<CredentialId>,
     tidied_at: Duration,
 }
 
@@ -101,13 +108,18 @@ impl From<Result<Answer, Answer>> for Done {
 }
 
 impl Door {
-    pub(crate) fn new(shared: Arc<Shared>, socket: UdpSocket, transport: Transport) -> Self {
+    /// A door for DTLS takes the certificates, if there are any.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        socket: UdpSocket,
+        (transport, tls): (Transport, Option<Arc<Tls>>),
+    ) -> Self {
         let is_secure = transport == Transport::Secure;
         let options = EndpointOptions { is_secure, ..EndpointOptions::default() };
         let seed = shared.hub.random_bytes();
         let start = shared.hub.clock().now();
         Self {
-            sessions: is_secure.then(|| Box::new(Sessions::new(&shared.hub, start))),
+            sessions: is_secure.then(|| Box::new(Sessions::new(&shared.hub, tls, start))),
             start,
             now: Duration::ZERO,
             endpoint: Endpoint::new(options, seed),
@@ -120,6 +132,7 @@ impl Door {
             handed: HashMap::new(),
             receipts: 0,
             fetched: HashMap::new(),
+            shown: HashSet::new(),
             tidied_at: Duration::ZERO,
             socket,
             shared,
@@ -350,23 +363,49 @@ impl Door {
     }
 
     /// Who asks.
-    pub(super) fn recognise(&self, ticket: &Ticket, request: &Request<'_>) -> Result<Arc<Principal>, Answer> {
+    pub(super) fn recognise(
+        &mut self,
+        ticket: &Ticket,
+        request: &Request<'_>,
+    ) -> Result<Arc<Principal>, Answer> {
         let hub = &self.shared.hub;
         let refused = |answer: Answer| {
             hub.counters.logins_refused_total.increment();
             answer
         };
-        if let Some(sessions) = &self.sessions {
-            let principal = sessions.principal(ticket.peer);
+        let identified = self.sessions.as_ref().and_then(|sessions| sessions.principal(ticket.peer));
+        if let Some(principal) = identified {
             // a session outlives its credential.
-            let held = principal.filter(|principal| hub.principal_holds(principal).unwrap_or(false));
-            return held
-                .ok_or_else(|| refused(Answer::error(Code::UNAUTHORIZED, "the credential holds no longer")));
+            let holds = hub.principal_holds(&principal).unwrap_or(false);
+            let over = || refused(Answer::error(Code::UNAUTHORIZED, "the credential holds no longer"));
+            return holds.then_some(principal).ok_or_else(over);
         }
         let token = request.query("token").ok_or_else(|| {
             refused(Answer::error(Code::UNAUTHORIZED, "show the device's token as ?token=…"))
         })?;
-        authenticate::by_token_now(hub, token, ticket.peer.ip())
-            .map_err(|failed| refused(failed.into_answer()))
+        let principal = authenticate::by_token_now(hub, token, ticket.peer.ip())
+            .map_err(|failed| refused(failed.into_answer()))?;
+        if self.sessions.is_none() {
+            self.note_shown(&principal)?;
+        }
+        Ok(principal)
+    }
+
+    /// C-28: a token came in the clear, which the device's people are told once, and its profile may
+    /// not want.
+    fn note_shown(&mut self, principal: &Principal) -> Result<(), Answer> {
+        let Actor::Device { device, grants, .. } = &principal.actor else { return Ok(()) };
+        if let Some(credential) = &principal.credential
+            && self.shown.len() < SHOWN_MAX
+            && self.shown.insert(credential.id.clone())
+        {
+            let hub = &self.shared.hub;
+            let text = format_args!("its token came over CoAP without DTLS, for all on the way to read");
+            hub.note(&principal.tenant, device, FlightKind::Connected, text, hub.now());
+        }
+        if grants.is_dtls_only() {
+            return Err(Answer::error(Code::FORBIDDEN, "the device's profile asks for coaps: use DTLS"));
+        }
+        Ok(())
     }
 }

@@ -3,8 +3,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dimpl::{Config, Dtls, Error, Output, PskResolver};
@@ -12,6 +13,10 @@ use roost_hub::Hub;
 use roost_hub::principal::Principal;
 use roost_wire::coap::EchoKey;
 use roost_wire::dtls::ClientHello;
+use rustls::server::danger::ClientCertVerifier;
+
+use super::identify::{Identified, Resolver, by_certificate};
+use crate::tls::{DtlsCertificate, Tls};
 
 /// The most sessions at once.
 const SESSIONS_MAX: usize = 100_000;
@@ -19,6 +24,9 @@ const SESSIONS_MAX: usize = 100_000;
 const HANDSHAKES_MAX: usize = 2_000;
 /// How long a handshake may take (T-02).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a client may send of a handshake, in bytes (T-02). No longer than `DATAGRAM_LENGTH_MAX`, so
+/// that what comes out of one has room.
+const HANDSHAKE_LENGTH_MAX: usize = 16 * 1_024;
 /// How long a session may be silent.
 const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// For how long the random of a ClientHello is remembered, longer than a cookie is good: a recorded
@@ -32,12 +40,15 @@ const DATAGRAM_LENGTH_MAX: usize = 16 * 1_024;
 const COOKIE_AT: usize = 13 + 12 + 2 + 1;
 /// `TLS_PSK_WITH_AES_128_CCM_8`, the one suite with a pre-shared key here.
 const PSK_SUITE: [u8; 2] = [0xC0, 0xA8];
+/// `TLS_ECDHE_ECDSA_WITH_…`: `AES_128_GCM_SHA256`, `AES_256_GCM_SHA384`, `CHACHA20_POLY1305_SHA256`.
+const CERTIFICATE_SUITES: [[u8; 2]; 3] = [[0xC0, 0x2B], [0xC0, 0x2C], [0xCC, 0xA9]];
 
 /// All sessions of a door.
 pub(super) struct Sessions {
     cookies: EchoKey,
     start: Instant,
     resolver: Arc<Resolver>,
+    tls: Option<Arc<Tls>>,
     sessions: HashMap<SocketAddr, Session>,
     handshakes: usize,
     randoms: HashMap<[u8; 32], Instant>,
@@ -55,9 +66,19 @@ struct Session {
     dtls: Dtls,
     /// By which a ClientHello that comes again is known.
     random: [u8; 32],
+    way: Way,
     identified: Option<Identified>,
     state: State,
+    /// Of the handshake, in bytes.
+    received: usize,
     heard_at: Instant,
+}
+
+/// By what both sides show who they are.
+#[derive(Clone)]
+enum Way {
+    Key,
+    Certificate(Arc<DtlsCertificate>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,54 +87,13 @@ enum State {
     Open,
 }
 
-/// Whose key was asked for.
-#[derive(Clone)]
-struct Identified {
-    identity: Box<str>,
-    principal: Arc<Principal>,
-}
-
-/// Finds keys, and remembers whose it found last, since the library does not tell.
-struct Resolver {
-    hub: Arc<Hub>,
-    asked: Mutex<Asked>,
-}
-
-#[derive(Default)]
-struct Asked {
-    from: Option<IpAddr>,
-    found: Option<Identified>,
-}
-
-impl Resolver {
-    fn asked(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// The lock is never held across anything that could panic.
-impl std::panic::UnwindSafe for Resolver {}
-impl std::panic::RefUnwindSafe for Resolver {}
-
-impl PskResolver for Resolver {
-    /// T-03: an unknown identity, and one that has to wait, get the library's random key, and fail as a
-    /// wrong key does.
-    fn resolve(&self, identity: &[u8]) -> Option<Vec<u8>> {
-        let identity = std::str::from_utf8(identity).ok()?;
-        let from = self.asked().from?;
-        self.hub.throttle().allow_login(from, identity, self.hub.now()).ok()?;
-        let psk = self.hub.psk(identity).ok()?;
-        self.asked().found = Some(Identified { identity: identity.into(), principal: psk.principal });
-        Some(psk.key)
-    }
-}
-
 impl Sessions {
-    pub(super) fn new(hub: &Arc<Hub>, start: Instant) -> Self {
+    pub(super) fn new(hub: &Arc<Hub>, tls: Option<Arc<Tls>>, start: Instant) -> Self {
         Self {
             cookies: EchoKey::new(hub.random_bytes()),
             start,
-            resolver: Arc::new(Resolver { hub: Arc::clone(hub), asked: Mutex::default() }),
+            resolver: Arc::new(Resolver::new(Arc::clone(hub))),
+            tls,
             sessions: HashMap::new(),
             handshakes: 0,
             randoms: HashMap::new(),
@@ -127,6 +107,16 @@ impl Sessions {
 
     /// Takes a datagram; what it says comes out in the fields above.
     pub(super) fn handle_datagram(&mut self, now: Instant, peer: SocketAddr, datagram: &[u8]) {
+        // The library has states that it panics in: should somebody find one, it ends their session
+        // and not the door.
+        if catch_unwind(AssertUnwindSafe(|| self.take(now, peer, datagram))).is_err() {
+            self.resolver.hub.counters.panics_total.increment();
+            tracing::error!(%peer, "a DTLS session ended in a panic: please report this");
+            self.end(peer);
+        }
+    }
+
+    fn take(&mut self, now: Instant, peer: SocketAddr, datagram: &[u8]) {
         if let Some(hello) = ClientHello::read(datagram) {
             let is_known = self.sessions.get(&peer).is_some_and(|session| session.random == *hello.random);
             if !is_known {
@@ -135,9 +125,15 @@ impl Sessions {
         }
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         session.heard_at = now;
-        self.resolver.asked().from = Some(peer.ip());
+        if session.state == State::ShakingHands {
+            session.received = session.received.saturating_add(datagram.len());
+            if session.received > HANDSHAKE_LENGTH_MAX {
+                return self.end(peer);
+            }
+        }
+        self.resolver.expect(peer.ip());
         let handled = session.dtls.handle_timeout(now).and_then(|()| session.dtls.handle_packet(datagram));
-        if let Some(found) = self.resolver.asked().found.take() {
+        if let Some(found) = self.resolver.take_found() {
             session.identified = Some(found);
         }
         self.drain(now, peer, handled);
@@ -146,18 +142,22 @@ impl Sessions {
     /// Answers a ClientHello: without a cookie of ours with one, remembering nothing; with one by a
     /// session, which takes the place of one that the peer has lost (section 4.2.8).
     fn greet(&mut self, now: Instant, peer: SocketAddr, hello: &ClientHello<'_>, datagram: &[u8]) {
-        if !hello.offers(PSK_SUITE) {
-            return;
-        }
+        let Some(way) = self.way(hello) else { return };
         let since = now.saturating_duration_since(self.start);
         let first = hello.without_cookie();
         let mut answer = None;
         for ago in [0, 1] {
             let seed = self.cookies.seed(peer, hello.random, (since, ago));
-            let Some((dtls, packet)) = self.begin(now, seed, &first) else { return };
+            // The cookie is the same either way, and without a certificate it costs less.
+            let Some((dtls, packet)) = self.begin(now, seed, (&Way::Key, &first)) else { return };
             let cookie = packet.get(COOKIE_AT..).unwrap_or_default();
             if !hello.cookie.is_empty() && hello.cookie == cookie {
-                return self.open(now, peer, dtls, (hello, datagram));
+                let begun = match &way {
+                    Way::Key => Some(dtls),
+                    Way::Certificate(_) => self.begin(now, seed, (&way, &first)).map(|(dtls, _)| dtls),
+                };
+                let Some(dtls) = begun else { return };
+                return self.open(now, peer, (dtls, way), (hello, datagram));
             }
             answer = answer.or(Some(packet));
             if hello.cookie.is_empty() {
@@ -167,17 +167,32 @@ impl Sessions {
         self.sealed.extend(answer.map(|packet| (peer, packet)));
     }
 
+    /// The first way of the client's that is also one of ours.
+    fn way(&self, hello: &ClientHello<'_>) -> Option<Way> {
+        let certificate = self.tls.as_ref().and_then(|tls| tls.dtls());
+        let ours = |suite: &[u8; 2]| {
+            *suite == PSK_SUITE || certificate.is_some() && CERTIFICATE_SUITES.contains(suite)
+        };
+        match hello.cipher_suites().find(ours)? {
+            PSK_SUITE => Some(Way::Key),
+            _ => certificate.map(Way::Certificate),
+        }
+    }
+
     /// A server that has been asked for its cookie, and the cookie. From the same seed it gives the
     /// same one; its keys do not come from the seed.
-    fn begin(&mut self, now: Instant, seed: u64, first: &[u8]) -> Option<(Dtls, Vec<u8>)> {
-        let resolver: Arc<dyn PskResolver> = Arc::clone(&self.resolver) as _;
-        let config = Config::builder()
-            .with_psk_server(None, resolver)
-            .handshake_timeout(HANDSHAKE_TIMEOUT)
-            .dangerously_set_rng_seed(seed)
-            .build()
-            .ok()?;
-        let mut dtls = Dtls::new_12_psk(Arc::new(config), now);
+    fn begin(&mut self, now: Instant, seed: u64, (way, first): (&Way, &[u8])) -> Option<(Dtls, Vec<u8>)> {
+        let config = Config::builder().handshake_timeout(HANDSHAKE_TIMEOUT).dangerously_set_rng_seed(seed);
+        let mut dtls = match way {
+            Way::Key => {
+                let resolver: Arc<dyn PskResolver> = Arc::clone(&self.resolver) as _;
+                Dtls::new_12_psk(Arc::new(config.with_psk_server(None, resolver).build().ok()?), now)
+            }
+            Way::Certificate(shown) => {
+                let config = config.require_client_certificate(shown.clients.is_some()).build().ok()?;
+                Dtls::new_12(Arc::new(config), shown.own.clone(), now)
+            }
+        };
         dtls.handle_timeout(now).and_then(|()| dtls.handle_packet(first)).ok()?;
         let mut packet = None;
         loop {
@@ -194,7 +209,7 @@ impl Sessions {
         &mut self,
         now: Instant,
         peer: SocketAddr,
-        dtls: Dtls,
+        (dtls, way): (Dtls, Way),
         (hello, datagram): (&ClientHello<'_>, &[u8]),
     ) {
         if self.randoms.len() >= RANDOMS_MAX {
@@ -209,8 +224,15 @@ impl Sessions {
             return;
         }
         self.end(peer);
-        let state = State::ShakingHands;
-        let session = Session { dtls, random: *hello.random, identified: None, state, heard_at: now };
+        let session = Session {
+            dtls,
+            random: *hello.random,
+            way,
+            identified: None,
+            state: State::ShakingHands,
+            received: datagram.len(),
+            heard_at: now,
+        };
         self.sessions.insert(peer, session);
         self.handshakes += 1;
         self.handle_known(now, peer, datagram);
@@ -233,9 +255,9 @@ impl Sessions {
                 Output::Connected => {
                     session.state = State::Open;
                     self.handshakes = self.handshakes.saturating_sub(1);
-                    if let Some(found) = &session.identified {
+                    if let Some(identity) = identity(session) {
                         let hub = &self.resolver.hub;
-                        hub.throttle().login_succeeded(peer.ip(), &found.identity, hub.now());
+                        hub.throttle().login_succeeded(peer.ip(), identity, hub.now());
                     }
                 }
                 Output::CloseNotify => is_over = true,
@@ -249,18 +271,29 @@ impl Sessions {
                     handled = Err(Error::ConnectionClosed);
                     break;
                 }
-                Output::PeerCert(_) | Output::KeyingMaterial(..) => {}
+                Output::PeerCert(certificate) => {
+                    let hub = &self.resolver.hub;
+                    session.identified = session
+                        .way
+                        .clients()
+                        .and_then(|authority| by_certificate(hub, authority, certificate));
+                    if session.identified.is_none() {
+                        handled = Err(Error::ConnectionClosed);
+                        break;
+                    }
+                }
+                Output::KeyingMaterial(..) => {}
                 _ => {}
             }
         }
         if let Err(error) = handled {
             tracing::debug!(%peer, %error, "a DTLS session ends");
-            if session.state == State::ShakingHands
-                && let Some(found) = &session.identified
-            {
+            if session.state == State::ShakingHands {
                 let hub = &self.resolver.hub;
                 hub.counters.logins_refused_total.increment();
-                hub.throttle().login_failed(peer.ip(), &found.identity, hub.now());
+                if let Some(identity) = identity(session) {
+                    hub.throttle().login_failed(peer.ip(), identity, hub.now());
+                }
             }
             is_over = true;
         }
@@ -277,7 +310,8 @@ impl Sessions {
         self.ended.push(peer);
     }
 
-    /// Who is at the other end of an open session.
+    /// Who is at the other end of an open session; `None` also where certificates are not asked for,
+    /// and a token is shown instead.
     pub(super) fn principal(&self, peer: SocketAddr) -> Option<Arc<Principal>> {
         let session = self.sessions.get(&peer).filter(|session| session.state == State::Open)?;
         session.identified.as_ref().map(|found| Arc::clone(&found.principal))
@@ -327,4 +361,19 @@ impl Sessions {
             }
         }
     }
+}
+
+impl Way {
+    /// Who signs the certificates of clients.
+    fn clients(&self) -> Option<&dyn ClientCertVerifier> {
+        match self {
+            Self::Key => None,
+            Self::Certificate(shown) => shown.clients.as_deref(),
+        }
+    }
+}
+
+/// The identity whose key was asked for.
+fn identity(session: &Session) -> Option<&str> {
+    session.identified.as_ref()?.identity.as_deref()
 }

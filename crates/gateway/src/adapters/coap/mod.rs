@@ -6,6 +6,7 @@ mod commands;
 mod documents;
 mod door;
 mod dtls;
+mod identify;
 mod mapping;
 mod observing;
 mod payload;

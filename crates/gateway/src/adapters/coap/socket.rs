@@ -38,3 +38,28 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn c_23_what_is_for_all_coap_nodes_is_not_for_us() {
+        let door = bind((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
+        let port = door.local_addr().unwrap().port();
+        let sender = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        sender.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        sender.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
+        sender.set_multicast_loop_v4(true).unwrap();
+        let everybody = SocketAddr::from((Ipv4Addr::new(224, 0, 1, 187), port));
+        // Where the machine has no way for it, it does not come either.
+        drop(sender.send_to(b"all", &everybody.into()));
+        sender.send_to(b"us", &SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+        let mut buffer = [0; 8];
+        let (length, from) = door.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..length], b"us");
+        assert!(from.ip().to_canonical().is_loopback(), "IPv4 on a socket for both");
+    }
+}

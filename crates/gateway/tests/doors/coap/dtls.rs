@@ -16,7 +16,7 @@ use crate::common::{PATIENCE, World, device, tenant};
 const IDENTITY: &str = "sensor-1";
 const KEY: &[u8] = b"a-key-of-the-device";
 /// How long nothing is waited for.
-const SILENCE: Duration = Duration::from_millis(300);
+pub(super) const SILENCE: Duration = Duration::from_millis(300);
 
 struct Key(Vec<u8>);
 
@@ -26,8 +26,8 @@ impl PskResolver for Key {
     }
 }
 
-/// A device with a key.
-struct Device {
+/// A device that speaks DTLS.
+pub(super) struct Device {
     socket: UdpSocket,
     dtls: Dtls,
     plain: Vec<Vec<u8>>,
@@ -38,7 +38,7 @@ struct Device {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test's own clock")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
@@ -57,16 +57,20 @@ async fn world() -> World {
     world
 }
 
-fn latest(world: &World, key: &str) -> Option<Value> {
+pub(super) fn latest(world: &World, key: &str) -> Option<Value> {
     let latest = world.hub.latest(&tenant(), &device()).unwrap();
     latest.into_iter().find(|(name, _)| &**name == key).map(|(_, reading)| reading.value)
 }
 
 impl Device {
     async fn new(world: &World, identity: &str, key: &[u8]) -> Self {
+        Self::with(world, client(identity, key)).await
+    }
+
+    pub(super) async fn with(world: &World, dtls: Dtls) -> Self {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
         socket.connect(world.coaps).await.unwrap();
-        let (dtls, sent) = (client(identity, key), Vec::new());
+        let sent = Vec::new();
         Self { socket, dtls, plain: Vec::new(), is_connected: false, sent, next_id: 1 }
     }
 
@@ -98,14 +102,14 @@ impl Device {
     }
 
     /// Shakes hands; tells whether that worked.
-    async fn connect(&mut self, patience: Duration) -> bool {
+    pub(super) async fn connect(&mut self, patience: Duration) -> bool {
         self.dtls.handle_timeout(now()).unwrap();
         self.flush().await;
         while !self.is_connected && self.step(patience).await {}
         self.is_connected
     }
 
-    async fn call(&mut self, method: Code, ask: Ask) -> Came {
+    pub(super) async fn call(&mut self, method: Code, ask: Ask) -> Came {
         self.next_id += 1;
         let token = Token::new(&self.next_id.to_be_bytes()).unwrap();
         let head = Head { kind: Kind::Confirmable, code: method, id: self.next_id, token };
@@ -164,6 +168,29 @@ async fn t_01_without_a_cookie_of_ours_there_is_only_one_more_cookie() {
         answers.push(answer[..length].to_vec());
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "nothing is remembered, so nothing moves on");
+}
+
+#[tokio::test]
+async fn t_02_a_handshake_that_grows_and_grows_is_given_up() {
+    let world = world().await;
+    // A piece of a message that nobody waits for, in a record of its own.
+    let piece = |number: u8| {
+        let mut bytes = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 1, number, 0x03, 0xF4];
+        bytes.extend([16, 0, 0x80, 0, 0, 9, 0, 0, 0, 0, 0x03, 0xE8]);
+        bytes.resize(13 + 12 + 1_000, 0);
+        bytes
+    };
+    for (pieces, is_taken) in [(8, true), (17, false)] {
+        let mut sensor = Device::new(&world, IDENTITY, KEY).await;
+        sensor.dtls.handle_timeout(now()).unwrap();
+        sensor.flush().await;
+        // Our cookie, and the ClientHello with it.
+        assert!(sensor.step(PATIENCE).await);
+        for number in 0..pieces {
+            sensor.socket.send(&piece(number)).await.unwrap();
+        }
+        assert_eq!(sensor.connect(if is_taken { PATIENCE } else { SILENCE }).await, is_taken, "{pieces}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! CoAP from end to end, with a raw client over UDP.
 
+mod certificates;
 mod commands;
 mod documents;
 mod dtls;

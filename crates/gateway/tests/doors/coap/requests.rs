@@ -1,5 +1,7 @@
 use roost_hub::flight::FlightKind;
+use roost_hub::id::{DeviceId, ProfileId};
 use roost_hub::reading::Value;
+use roost_hub::registry::NewDevice;
 use roost_wire::coap::{Code, ContentFormat, Kind, number};
 use roost_wire::telemetry::json_to_cbor;
 use serde_json::json;
@@ -142,6 +144,31 @@ async fn guessing_tokens_is_slowed_down() {
         last = stranger.call(Code::GET, guess).await.code();
     }
     assert_eq!(last, Code::TOO_MANY);
+}
+
+#[tokio::test]
+async fn c_28_a_token_in_the_clear_is_noted_once_and_a_profile_may_refuse_it() {
+    let world = World::new().await;
+    let mut sensor = Device::new(&world).await;
+    for _ in 0..3 {
+        sensor.call(Code::GET, ask("me/twin")).await.expect(Code::CONTENT);
+    }
+    let notes = || world.hub.flight_entries(&tenant(), &device()).unwrap();
+    let said = notes().iter().filter(|entry| entry.detail.contains("without DTLS")).count();
+    assert_eq!(said, 1, "{:?}", notes());
+    let profile = json!({ "id": "careful", "grants": { "dtls_only": true } });
+    let profile = serde_json::from_value(profile).unwrap();
+    world.hub.put_profile(&tenant(), profile).await.unwrap();
+    let token = "a-token-of-a-careful-device";
+    let new = NewDevice {
+        id: Some(DeviceId::parse("careful").unwrap()),
+        profile: Some(ProfileId::parse("careful").unwrap()),
+        token: Some(token.to_owned()),
+        ..NewDevice::default()
+    };
+    world.hub.create_device(&tenant(), new).await.unwrap();
+    let careful = ask("me/twin").without_token().option(number::URI_QUERY, format!("token={token}"));
+    sensor.call(Code::GET, careful).await.expect(Code::FORBIDDEN);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import socket
 import subprocess
 
 import aiocoap
@@ -68,6 +69,26 @@ def test_libcoap_posts_and_reads(coap):
     twin = json.loads(libcoap(device.uri("me/twin")))
     assert twin == {"reported": {}, "desired": {}, "version": 0}
     assert "4.01" in libcoap("-m", "post", "-e", "1", device.uri("me/telemetry/x").replace(device.token, "wrong-token"))
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_one_port_serves_ipv4_and_ipv6(make_roost):
+    server = make_roost("--coap", "0.0.0.0:0", "--coaps", "off")
+    device = Device(server)
+    for key, host in {"four": "127.0.0.1", "six": "[::1]"}.items():
+        uri = device.uri(f"me/telemetry/{key}").replace("0.0.0.0", host)
+        assert libcoap("-m", "post", "-e", "1", uri) == ""
+    assert device.latest() == {"four": 1, "six": 1}
+    server.stop()
 
 
 def test_libcoap_puts_and_gets_a_document_in_blocks(coap, tmp_path):

@@ -7,9 +7,17 @@
 
 mod aws;
 mod azure;
+mod document;
+mod esphome;
+mod homeassistant;
+mod homie;
+mod known;
 mod open;
+mod shelly;
 mod sparkplug;
+mod tasmota;
 mod thingsboard;
+mod zigbee2mqtt;
 
 use std::borrow::Cow;
 

@@ -5,11 +5,28 @@ use serde_json::{Map, Value};
 use super::Dialect;
 use super::aws::Aws;
 use super::azure::Azure;
+use super::esphome::Esphome;
+use super::homeassistant::HomeAssistant;
+use super::homie::Homie;
+use super::shelly::Shelly;
 use super::sparkplug::Sparkplug;
+use super::tasmota::Tasmota;
 use super::thingsboard::ThingsBoard;
+use super::zigbee2mqtt::Zigbee2Mqtt;
 
 /// The families that are spoken over MQTT, by the names of their profiles.
-pub const SPOKEN: [&str; 4] = ["thingsboard", "sparkplug", "aws", "azure"];
+pub const SPOKEN: [&str; 10] = [
+    "thingsboard",
+    "sparkplug",
+    "aws",
+    "azure",
+    "tasmota",
+    "shelly",
+    "zigbee2mqtt",
+    "homeassistant",
+    "esphome",
+    "homie",
+];
 
 /// The topics whose retained messages a family's dialect that begins anew has to have heard.
 #[must_use]
@@ -32,6 +49,12 @@ pub fn open(name: &str, profile: &Map<String, Value>) -> Option<Result<Box<dyn D
         "aws" => Box::<Aws>::default(),
         "azure" => Box::<Azure>::default(),
         "sparkplug" => Box::new(Sparkplug::of_profile(profile)),
+        "esphome" => Box::<Esphome>::default(),
+        "homeassistant" => Box::<HomeAssistant>::default(),
+        "homie" => Box::<Homie>::default(),
+        "shelly" => Box::<Shelly>::default(),
+        "tasmota" => Box::<Tasmota>::default(),
+        "zigbee2mqtt" => Box::<Zigbee2Mqtt>::default(),
         "thingsboard" => Box::<ThingsBoard>::default(),
         _ => return None,
     }))

@@ -1,7 +1,8 @@
 //! ESPHome over MQTT: `<prefix>/<component>/<object id>/state` in, `…/command` out.
 //!
 //! Keys are the object ids, followed by the member where a component has several topics
-//! (`thermostat.mode`). Values stay what the firmware writes: a switch is the text `ON` or `OFF`.
+//! (`thermostat.mode`). Values stay what the firmware writes: a switch is the text `ON` or `OFF`. Of what
+//! it announces for Home Assistant, units and names are taken, and which component an object is.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,11 +10,12 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::document::{
-    Readings, bare, is_not_a_number, label, object, outgoing, payload_of, point, text, text_of,
+    Readings, bare, is_not_a_number, label, level, object, outgoing, payload_of, point, short, text, text_of,
 };
 use super::known::Known;
 use super::{
-    About, Awaited, Command, Description, Dialect, Presence, Said, Unread, Unsayable, What, Wording,
+    About, Awaited, Command, Description, Dialect, KeyDescription, Presence, Said, Unread, Unsayable, What,
+    Wording,
 };
 
 /// Object ids remembered for one device, each with its component.
@@ -50,19 +52,43 @@ pub(super) struct Esphome {
     devices: Known<Node>,
 }
 
-/// The component of each object id, the one that takes commands where several share the id.
+/// Its objects by their ids: the one that takes commands where several share an id.
 #[derive(Debug, Default)]
 struct Node {
-    objects: BTreeMap<String, &'static str>,
+    objects: BTreeMap<String, Object>,
+}
+
+#[derive(Debug)]
+struct Object {
+    component: &'static str,
+    takes_commands: bool,
+    name: Option<String>,
+    unit: Option<String>,
 }
 
 impl Node {
-    fn learn(&mut self, place: &Place<'_>) {
-        let is_written = place.takes_commands || !self.objects.contains_key(place.object);
-        let has_room = self.objects.len() < OBJECTS_MAX || self.objects.contains_key(place.object);
-        if is_written && has_room && place.object.len() <= OBJECT_LENGTH_MAX {
-            self.objects.insert(place.object.to_owned(), place.component);
+    fn learn(&mut self, place: &Place<'_>) -> Option<&mut Object> {
+        let is_known = self.objects.contains_key(place.object);
+        if !is_known && (self.objects.len() >= OBJECTS_MAX || place.object.len() > OBJECT_LENGTH_MAX) {
+            return None;
         }
+        let Place { component, takes_commands, .. } = *place;
+        let object = self.objects.entry(place.object.to_owned());
+        let object = object.or_insert(Object { component, takes_commands, name: None, unit: None });
+        if takes_commands {
+            (object.component, object.takes_commands) = (component, takes_commands);
+        }
+        Some(object)
+    }
+
+    fn keys(&self) -> Vec<KeyDescription> {
+        let keys = self.objects.iter().map(|(id, object)| KeyDescription {
+            key: id.clone(),
+            name: object.name.clone(),
+            unit: object.unit.clone(),
+            written_by: object.takes_commands.then(|| id.clone()),
+        });
+        keys.collect()
     }
 }
 
@@ -77,7 +103,10 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(topic: &'a str) -> Option<Self> {
-        let rest = topic.strip_suffix("/state")?;
+        Self::before_end(topic.strip_suffix("/state")?)
+    }
+
+    fn before_end(rest: &'a str) -> Option<Self> {
         let (rest, last) = rest.rsplit_once('/')?;
         if let Some(place) = Self::component(rest, last, None) {
             return Some(place);
@@ -105,6 +134,9 @@ impl Dialect for Esphome {
     fn hear<'a>(&mut self, topic: &'a str, payload: &'a [u8], _now: i64) -> Result<Vec<Said<'a>>, Unread> {
         if let Some(name) = topic.strip_prefix("esphome/discover/") {
             return announcement(name, payload);
+        }
+        if topic.strip_prefix("homeassistant/").is_some_and(|rest| rest.ends_with("/config")) {
+            return self.configuration(payload);
         }
         if let Some(place) = Place::of(topic) {
             let what = state(&place, payload)?;
@@ -142,12 +174,12 @@ impl Dialect for Esphome {
             Some((component, object)) => (component, object),
             None => {
                 let component = self.devices.get(&device).and_then(|node| node.objects.get(object));
-                let component = component.ok_or_else(|| {
+                let component = component.map(|object| object.component).ok_or_else(|| {
                     let detail =
                         "nothing of that name was heard: put its component before it, as in switch/relay";
                     Unsayable(Cow::Borrowed(detail))
                 })?;
-                (*component, object)
+                (component, object)
             }
         };
         let takes = COMPONENTS.iter().any(|(known, takes)| *known == component && *takes);
@@ -167,6 +199,30 @@ impl Dialect for Esphome {
     }
 }
 
+impl Esphome {
+    /// What a node announces for Home Assistant; it always writes its topics out.
+    fn configuration<'a>(&mut self, payload: &[u8]) -> Result<Vec<Said<'a>>, Unread> {
+        if payload.is_empty() {
+            return Ok(Vec::new());
+        }
+        let members = object(payload)?;
+        let either = |one: &str, other: &str| text_of(&members, one).or_else(|| text_of(&members, other));
+        let state = either("stat_t", "state_topic").and_then(Place::of);
+        let command = either("cmd_t", "command_topic").and_then(|topic| topic.strip_suffix("/command"));
+        let Some(place) = state.or_else(|| command.and_then(Place::before_end)) else {
+            return Ok(Vec::new());
+        };
+        let Some(node) = self.devices.of(place.device) else { return Ok(Vec::new()) };
+        if let Some(object) = node.learn(&place) {
+            object.name = short(&members, "name");
+            object.unit = short(&members, "unit_of_meas").or_else(|| short(&members, "unit_of_measurement"));
+        }
+        let description = Description { keys: node.keys(), ..Description::default() };
+        let about = About::Named(Cow::Owned(place.device.to_owned()));
+        Ok(vec![Said { about, what: What::Description(Box::new(description)) }])
+    }
+}
+
 fn said<'a>(device: &'a str, what: What<'a>) -> Said<'a> {
     Said { about: About::Named(Cow::Borrowed(device)), what }
 }
@@ -183,7 +239,7 @@ fn state<'a>(place: &Place<'a>, payload: &'a [u8]) -> Result<Option<What<'a>>, U
         let members = object(payload)?;
         if place.component == "event" {
             let name = text_of(&members, "event_type").unwrap_or(place.object).to_owned();
-            let name = Cow::Owned(super::document::level(&name));
+            let name = Cow::Owned(level(&name));
             return Ok(Some(What::Event { name, payload: Cow::Borrowed(payload) }));
         }
         let mut readings = Readings::default();

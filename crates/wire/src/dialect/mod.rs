@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use crate::json;
 use crate::telemetry::Point;
 
-pub use open::{SPOKEN, kept_topics, open};
+pub use open::{SPOKEN, kept_topics, names_itself, open};
 
 /// Who a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

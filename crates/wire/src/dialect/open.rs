@@ -40,6 +40,13 @@ pub fn kept_topics(name: &str) -> &'static [&'static str] {
     }
 }
 
+/// Whether the connection's own device has a name in the family's topics as well. In the other families
+/// they are of its gateway, bridge or node, or have no name in them.
+#[must_use]
+pub fn names_itself(name: &str) -> bool {
+    matches!(name, "tasmota" | "shelly" | "homeassistant" | "esphome" | "homie")
+}
+
 /// A dialect that has heard nothing yet; `None` when no family of the name is spoken over MQTT.
 ///
 /// # Errors

@@ -45,6 +45,24 @@ fn status_log_and_announcement_are_understood() {
 }
 
 #[test]
+fn what_is_announced_for_home_assistant_gives_units_and_components() {
+    let mut node = Family::new("esphome");
+    node.check(
+        "homeassistant/sensor/livingroom/temperature/config",
+        fixture!("esphome/config_sensor.json"),
+        &["livingroom: is \"\"  | temperature[°C]"],
+    );
+    node.check(
+        "homeassistant/button/livingroom/restart/config",
+        fixture!("esphome/config_button.json"),
+        &["livingroom: is \"\"  | restart<-restart temperature[°C]"],
+    );
+    node.tells(None, "restart", json!(null), ("livingroom/button/restart/command", "PRESS"));
+    node.check("homeassistant/sensor/livingroom/temperature/config", "", &[]);
+    node.check("homeassistant/sensor/other/t/config", r#"{"stat_t":"other/t"}"#, &[]);
+}
+
+#[test]
 fn a_command_finds_the_component_of_its_object() {
     let mut node = Family::new("esphome");
     node.hear("livingroom/binary_sensor/relay/state", "ON");

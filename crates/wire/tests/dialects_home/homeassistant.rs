@@ -26,7 +26,7 @@ fn a_configuration_describes_the_device_with_all_its_entities() {
     shed.check(
         CONTACT,
         fixture!("homeassistant/zigbee_contact.json"),
-        &[&format!("{SHED}: is \"shed\"  | contact temperature[°C]")],
+        &[&format!("{SHED}: is \"shed\" {labels} | contact temperature[°C]")],
     );
 }
 
@@ -172,6 +172,33 @@ fn controls_take_what_their_configurations_allow() {
     }
     board.check("s/lamp/bri", "120", &["b: lamp.brightness=120", "b: reported {\"lamp.brightness\":120}"]);
     board.check("s/program", "eco", &["b: program=\"eco\"", "b: reported {\"program\":\"eco\"}"]);
+}
+
+/// Recorded from the library ha-mqtt-discoverable 0.26.0 (Python).
+#[test]
+fn a_recorded_session_of_a_workshop_is_understood() {
+    let mut workshop = Family::new("homeassistant");
+    let said = workshop.session(fixture!("homeassistant/session_ha_mqtt_discoverable.txt"));
+    let spoken: Vec<_> = said.iter().filter(|line| !line.contains(": is ")).collect();
+    let expected = [
+        "workshop-1: Bench-temperature=21.5",
+        "workshop-1: Online",
+        "workshop-1: Door=true",
+        "workshop-1: Lathe=false",
+        "workshop-1: reported {\"Lathe\":false}",
+        "workshop-1: Speed=1200",
+        "workshop-1: reported {\"Speed\":1200}",
+    ];
+    assert_eq!(spoken, expected);
+    assert!(
+        said.contains(
+            &"workshop-1: is \"Workshop\" manufacturer=Maker,model=M1,version=0.3 | Door \
+          Speed<-Speed Bench-temperature[°C] Lathe<-Lathe"
+                .to_owned()
+        )
+    );
+    workshop.tells(None, "Lathe", json!(true), ("hmd/switch/Workshop/Lathe/command", "ON"));
+    workshop.tells(None, "Speed", json!(3000), ("hmd/number/Workshop/Speed/command", "3000"));
 }
 
 #[test]

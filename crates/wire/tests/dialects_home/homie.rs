@@ -131,6 +131,30 @@ fn version_4_is_understood_by_its_attributes() {
     car.tells(None, "engine.on", json!(true), ("homie/super-car/engine/on/set", "true"));
 }
 
+/// Recorded from the library Homie4 0.4.0 (Python).
+#[test]
+fn a_recorded_session_of_a_thermostat_is_understood() {
+    let mut home = Family::new("homie");
+    let said = home.session(fixture!("homie/session_homie4.txt"));
+    let expected = [
+        "thermostat: reported {\"$state\":\"init\"}",
+        "thermostat: Online",
+        "thermostat: reported {\"$state\":\"ready\"}",
+        "thermostat: Online",
+        "thermostat: is \"Thermostat\" homie=4.0.0,ip=NoIP,mac=NoMAC,implementation=linux | \
+         heating.mode<-heating.mode heating.switch<-heating.switch room.temperature[C]",
+        "thermostat: room.temperature=21.5",
+        "thermostat: heating.switch=true",
+        "thermostat: reported {\"heating.switch\":true}",
+        "thermostat: heating.mode=\"eco\"",
+        "thermostat: reported {\"heating.mode\":\"eco\"}",
+        "thermostat: reported {\"$state\":\"disconnected\"}",
+        "thermostat: Offline",
+    ];
+    assert_eq!(said, expected);
+    home.tells(None, "heating.mode", json!("comfort"), ("homie/thermostat/heating/mode/set", "comfort"));
+}
+
 #[test]
 fn what_cannot_be_read_says_why() {
     let mut cabinet = cabinet();

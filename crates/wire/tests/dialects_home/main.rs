@@ -43,6 +43,12 @@ impl Family {
         assert_eq!(self.hear(topic, payload), expected, "{topic} {payload}");
     }
 
+    /// What a recorded session says: a line for each message, topic and payload with a tab between.
+    fn session(&mut self, session: &str) -> Vec<String> {
+        let messages = session.lines().filter_map(|line| line.split_once('\t'));
+        messages.flat_map(|(topic, payload)| self.hear(topic, payload)).collect()
+    }
+
     #[track_caller]
     fn unread(&mut self, topic: &str, payload: &[u8], word: &str) {
         let unread = self.0.hear(topic, payload, NOW).unwrap_err().to_string();
@@ -127,7 +133,7 @@ fn show_what(what: What<'_>) -> String {
             let parts = [labels.collect::<Vec<_>>().join(","), keys.collect::<Vec<_>>().join(" ")];
             format!("is {name:?} {}", parts.join(" | "))
         }
-        What::AsksTwin(_) | What::Reply(_) => panic!("nobody at home asks so"),
+        other => panic!("nobody at home says {other:?}"),
     }
 }
 

@@ -9,7 +9,7 @@ use roost_hub::id::DeviceId;
 use roost_hub::mailbox::Command;
 use roost_hub::speech::{ToSay, Unsaid};
 use roost_hub::storage::{Position, StorageError};
-use roost_wire::dialect::{self, Outgoing, TwinReason, Wording};
+use roost_wire::dialect::{self, Outgoing, TwinReason, Wording, names_itself};
 use serde_json::json;
 
 use super::speaker::Speaker;
@@ -32,8 +32,10 @@ impl Dialects {
                 continue;
             }
             let Some(speaker) = self.find(&tenant, candidate) else { continue };
-            let name = if *candidate == device { None } else { speaker.name_of(hub, &device) };
-            if *candidate != device && name.is_none() {
+            let is_itself = *candidate == device;
+            let has_name = !is_itself || names_itself(speaker.dialect);
+            let name = if has_name { speaker.name_of(hub, &device) } else { None };
+            if !is_itself && name.is_none() {
                 continue;
             }
             let said = match what {

@@ -77,6 +77,14 @@ pub(super) struct DeviceInfo {
     pub(super) labels: Vec<(String, String)>,
 }
 
+impl DeviceInfo {
+    /// Many devices say all of themselves with their first entity only.
+    pub(super) fn or(self, known: Self) -> Self {
+        let labels = if self.labels.is_empty() { known.labels } else { self.labels };
+        Self { id: self.id, name: self.name.or(known.name), labels }
+    }
+}
+
 /// The place of a configuration: `<component>/[<node>/]<object>` between the prefix and `/config`.
 pub(super) struct Slot<'a> {
     pub(super) component: &'a str,

@@ -84,6 +84,7 @@ impl HomeAssistant {
             return Err(Unread(Cow::Borrowed("too much has been announced on this connection")));
         }
         let keys: BTreeSet<&str> = entities.iter().map(|entity| entity.key.as_str()).collect();
+        let known = self.devices.get(&info.id).cloned().unwrap_or_default();
         let mut said = self.forget(place);
         // What is only announced anew is not gone.
         said.retain_mut(|said| match &mut said.what {
@@ -103,7 +104,7 @@ impl HomeAssistant {
             self.bytes = self.bytes.saturating_add(entity.size());
             self.entities.insert(name, entity);
         }
-        self.devices.insert(id.clone(), info);
+        self.devices.insert(id.clone(), info.or(known));
         let what = What::Description(Box::new(self.description(&id)));
         said.push(Said { about: About::Named(Cow::Owned(id)), what });
         Ok(said)

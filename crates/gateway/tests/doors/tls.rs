@@ -139,6 +139,23 @@ async fn a_certificate_says_which_device_it_is() {
 }
 
 #[tokio::test]
+async fn a_user_name_without_a_password_does_not_count_beside_a_certificate() {
+    let authority = Authority::new("named");
+    authority.sign("device", "s1");
+    authority.sign("stranger", "nobody");
+    let world = World::on(MemoryStore::store(), Settings::default(), Some(authority.open())).await;
+    let new = NewCredential::X509 { common_name: None };
+    world.hub.add_credential(&tenant(), &device(), new).await.unwrap();
+    let named = |name: &'static str| Connect { username: Some(name), password: None, ..connect(Version::V3) };
+    let mut client = authority.client(world.mqtt, Some("device")).await;
+    assert_eq!(connack(&mut client, named("?SDK=PythonV2&Version=1.31.0")).await, b"\x20\x02\x00\x00");
+    let mut client = authority.client(world.mqtt, Some("stranger")).await;
+    assert_eq!(connack(&mut client, named("hub/s1/?api-version=2019-10-01")).await, b"\x20\x02\x00\x04");
+    let mut client = authority.client(world.mqtt, None).await;
+    assert_eq!(connack(&mut client, named("s1")).await, b"\x20\x02\x00\x04");
+}
+
+#[tokio::test]
 async fn m_06_mqtt_on_the_tls_port_is_closed() {
     let authority = Authority::new("plain");
     let world = World::on(MemoryStore::store(), Settings::default(), Some(authority.open())).await;

@@ -170,18 +170,28 @@ async fn recognise(
     connect: &Connect<'_>,
     peer: &Peer,
 ) -> Result<Arc<Principal>, ReasonCode> {
-    let presented = match (connect.username, connect.password, &peer.common_name) {
-        (Some(username), password, _) => Presented::Pair { username, password: password.unwrap_or_default() },
+    let is_bare = connect.password.is_none_or(<[u8]>::is_empty);
+    let certificate = peer.common_name.as_deref().filter(|_| is_bare);
+    let certificate = certificate.map(|common_name| Presented::Certificate { common_name });
+    // Libraries made for other clouds write into the user name which library they are.
+    let is_known =
+        |shown: &Presented<'_>| connect.username.is_none() || server.hub.authenticate(*shown).is_ok();
+    let presented = match (connect.username, connect.password, certificate.filter(is_known)) {
+        (_, _, Some(certificate)) => certificate,
+        (Some(username), Some(password), _) if !is_bare => {
+            Presented::Pair { username: device_name(username), password }
+        }
+        (Some(username), _, _) => Presented::Pair { username, password: &[] },
         (None, Some(password), _) => {
             let token =
                 std::str::from_utf8(password).map_err(|_no_text| ReasonCode::BadUserNameOrPassword)?;
             Presented::Token(token)
         }
-        (None, None, Some(common_name)) => Presented::Certificate { common_name },
         (None, None, None) => return Err(ReasonCode::NotAuthorized),
     };
     // A token is no name: who shows only that is known by the client id.
-    let identity = connect.username.filter(|_| connect.password.is_some()).unwrap_or(connect.client_id);
+    let named = connect.username.filter(|_| connect.password.is_some());
+    let identity = named.map_or(connect.client_id, device_name);
     authenticate::recognise(&server.hub, presented, identity, peer.address.ip()).await.map_err(|failed| {
         match failed {
             Failed::Wait(_) => ReasonCode::ConnectionRateExceeded,
@@ -190,6 +200,13 @@ async fn recognise(
             Failed::Denied(_) => ReasonCode::BadUserNameOrPassword,
         }
     })
+}
+
+/// The device's id in a user name. Libraries made for AWS and Azure write more into it
+/// (`s1?SDK=…`, `hub/s1/?api-version=…`); no id has a question mark.
+fn device_name(username: &str) -> &str {
+    let Some((name, _)) = username.split_once('?') else { return username };
+    name.trim_end_matches('/').rsplit('/').next().unwrap_or(name)
 }
 
 /// Where a requester should await its answers (MQTT 5.0 section 4.10.1).
@@ -229,6 +246,25 @@ fn keep_alive(stream: &Stream) {
             SockRef::from(&**socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
         if let Err(error) = asked {
             tracing::debug!(%error, "no TCP keep-alive");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::device_name;
+
+    #[test]
+    fn what_libraries_add_to_a_user_name_does_not_count() {
+        for (username, device) in [
+            ("s1", "s1"),
+            ("s1?SDK=IoTDeviceSDK/Python&Platform=Unix", "s1"),
+            ("hub.example/s1/?api-version=2021-04-12&DeviceClientType=x", "s1"),
+            ("hub.example/s1/", "hub.example/s1/"),
+            ("?a", ""),
+            ("", ""),
+        ] {
+            assert_eq!(device_name(username), device, "{username}");
         }
     }
 }

@@ -156,7 +156,9 @@ impl Sparkplug {
         let heard = Heard::of(payload, born)?;
         let node = self.nodes.entry(address.node_name()).or_default();
         let is_missing = !node.follows(seq) | is_unborn | heard.is_foreign;
-        let mut said = self.all_about(address, heard.into_said());
+        // A device that was let in after its birth is there all the same.
+        let is_there = address.device.map(|_| What::Presence(Presence::Online));
+        let mut said = self.all_about(address, is_there.into_iter().chain(heard.into_said()));
         if is_missing {
             said.extend(self.rebirth(address));
         }
@@ -168,7 +170,7 @@ impl Sparkplug {
         let node = self.nodes.remove(&address.node_name());
         let newer = node.as_ref().and_then(|node| node.birth_death);
         if let (Some(newer), Some(died)) = (newer, birth_death(payload))
-            && newer != died
+            && is_earlier(died, newer)
         {
             self.nodes.extend(node.map(|node| (address.node_name(), node)));
             return Vec::new();
@@ -255,6 +257,7 @@ impl Sparkplug {
     fn ask_rebirth(&self, address: Address<'_>) -> Outgoing {
         let metric = Metric {
             name: Some(REBIRTH),
+            timestamp: self.timestamp(),
             datatype: Some(value::BOOLEAN),
             value: Some(Raw::Boolean(true)),
             ..Metric::default()
@@ -306,10 +309,9 @@ impl Sparkplug {
                 return Err(Unsayable(Cow::Owned(format!("{name} can only be read"))));
             }
             let (datatype, raw) = value::worded(name, known.and_then(|known| known.datatype), value)?;
-            let timestamp = u64::try_from(self.now).ok().filter(|now| *now > 0);
             metrics.push(Metric {
                 name: Some(name),
-                timestamp,
+                timestamp: self.timestamp(),
                 datatype: Some(datatype),
                 value: Some(raw),
                 ..Metric::default()
@@ -319,9 +321,12 @@ impl Sparkplug {
     }
 
     fn message(&self, address: Address<'_>, metrics: Vec<Metric<'_>>) -> Outgoing {
-        let timestamp = u64::try_from(self.now).ok().filter(|now| *now > 0);
-        let payload = Payload { timestamp, seq: None, metrics }.encode();
+        let payload = Payload { timestamp: self.timestamp(), seq: None, metrics }.encode();
         Outgoing { topic: address.command_topic(), payload, retain: false }
+    }
+
+    fn timestamp(&self) -> Option<u64> {
+        u64::try_from(self.now).ok().filter(|now| *now > 0)
     }
 }
 
@@ -343,6 +348,12 @@ fn birth_death(payload: &Payload<'_>) -> Option<u64> {
         Raw::Long(value) => Some(value),
         _ => None,
     }
+}
+
+/// Whether a number of births and deaths, which go on with 0 after 255, is one of those before. A death
+/// that says a later one is taken: a library in use counts on before it says good-bye.
+fn is_earlier(died: u64, newer: u64) -> bool {
+    (1..=128).contains(&(newer.wrapping_sub(died) & 0xFF))
 }
 
 fn reply<'a>(outgoing: Outgoing) -> Said<'a> {

@@ -168,7 +168,7 @@ fn after_a_birth_an_alias_and_a_datatype_are_enough() {
     assert_eq!(said, ["Inputs/T=22.25"]);
     // A negative number of 32 bits.
     let said = line.hear("spBv1.0/plant/DDATA/edge/pump", Some(3), &[by_alias(9, Raw::Int(u32::MAX))]);
-    assert_eq!(said, ["pump: Speed=-1"]);
+    assert_eq!(said, ["pump: online", "pump: Speed=-1"]);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn an_unknown_alias_or_node_asks_for_a_birth_but_not_over_and_over() {
     let data = [by_alias(7, Raw::Float(1.0))];
     assert_eq!(line.hear("spBv1.0/plant/NDATA/edge", Some(4), &data), ask);
     assert_eq!(line.hear("spBv1.0/plant/NDATA/edge", Some(5), &data), [""; 0]);
-    assert_eq!(line.hear("spBv1.0/plant/DDATA/edge/pump", Some(6), &data), [""; 0]);
+    assert_eq!(line.hear("spBv1.0/plant/DDATA/edge/pump", Some(6), &data), ["pump: online"]);
     line.now = REBIRTH_PAUSE;
     assert_eq!(line.hear("spBv1.0/plant/NDATA/edge", Some(7), &data), ask);
     // A clock that is set back.
@@ -286,6 +286,14 @@ fn the_will_of_an_earlier_connection_takes_nobody() {
     assert_eq!(line.hear("spBv1.0/plant/NDEATH/edge", None, &[birth_death(2)]), [""; 0]);
     let said = line.hear("spBv1.0/plant/NDATA/edge", Some(2), &[by_alias(7, Raw::Float(1.0))]);
     assert_eq!(said, ["Inputs/T=1"]);
+}
+
+#[test]
+fn a_death_that_has_counted_on_is_taken() {
+    assert_eq!(Line::born().hear("spBv1.0/plant/NDEATH/edge", None, &[birth_death(4)]).len(), 4);
+    let mut line = Line::default();
+    line.hear("spBv1.0/plant/NBIRTH/edge", Some(0), &[birth_death(0)]);
+    assert_eq!(line.hear("spBv1.0/plant/NDEATH/edge", None, &[birth_death(255)]), [""; 0]);
 }
 
 #[test]
@@ -374,7 +382,7 @@ fn further_nodes_and_those_of_a_bridge_have_their_full_names() {
     let mut line = Line { dialect: Sparkplug::of_profile(profile.as_object().unwrap()), now: 0 };
     line.hear("spBv1.0/plant/NBIRTH/edge", Some(0), &[]);
     let said = line.hear("spBv1.0/plant/DDATA/edge/pump", Some(1), &[metric("a", 3, Raw::Int(1))]);
-    assert_eq!(said.first().unwrap(), "plant/edge/pump: a=1");
+    assert_eq!(said.get(1).unwrap(), "plant/edge/pump: a=1");
 }
 
 #[test]

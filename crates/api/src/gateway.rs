@@ -6,18 +6,22 @@ use crate::route::{Route, of_gateway};
 
 const KEY_TEXT: &str = "Sent again, the request is answered again, not done again";
 
+const PORT_TEXT: &str = "For bytes: by which the radio network tells kinds of messages apart";
+
 pub(crate) fn routes() -> Vec<Route> {
     vec![
         of_gateway(Method::POST, "/api/v1/devices/{id}/telemetry")
             .about(
                 "telemetry",
-                "Takes readings: JSON, lines of it, SenML, CBOR or InfluxDB lines by Content-Type",
+                "Takes readings: JSON, lines of it, SenML, CBOR, InfluxDB lines or bytes by Content-Type",
             )
+            .query("port", "integer", PORT_TEXT)
             .header("Idempotency-Key", KEY_TEXT)
             .takes("Telemetry")
             .answers(204, ""),
         of_gateway(Method::POST, "/api/v1/me/telemetry")
             .about("telemetry", "Takes the calling device's readings")
+            .query("port", "integer", PORT_TEXT)
             .header("Idempotency-Key", KEY_TEXT)
             .query("commands", "integer", "1 to have waiting commands in the answer; they count as sent")
             .takes("Telemetry")

@@ -7,6 +7,7 @@ mod broker;
 mod commands;
 mod credentials;
 mod dashboard;
+mod decoders;
 mod devices;
 mod documents;
 mod duration;

@@ -7,11 +7,13 @@ use http::{StatusCode, header};
 use roost_hub::access::{Action, GrantRules};
 use roost_hub::id::ProfileId;
 use roost_hub::registry::{DIALECT_PROFILES, Profile, PutProfileError};
+use roost_wire::decoder::Decoder;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::body::Json;
+use crate::decoders;
 use crate::page::Page;
 use crate::params::Params;
 use crate::problem::{Problem, sentence};
@@ -95,6 +97,9 @@ async fn show(
 
 async fn put(State(api): State<Shared>, caller: Caller, Json(body): Json<Put>) -> Result<Response, Problem> {
     caller.may(Action::ManageProfiles)?;
+    if let Some(declaration) = &body.decoder {
+        Decoder::parse(declaration).map_err(|error| decoders::invalid(&error))?;
+    }
     let parts = [
         ("dialect", body.dialect),
         ("decoder", body.decoder),

@@ -133,6 +133,7 @@ pub(crate) fn all() -> Vec<Route> {
         crate::log::routes(),
         crate::live::routes(),
         crate::profiles::routes(),
+        crate::decoders::routes(),
         crate::tokens::routes(),
         crate::users::routes(),
         crate::tenants::routes(),

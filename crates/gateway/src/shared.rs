@@ -7,7 +7,7 @@ use std::time::Duration;
 use roost_hub::Hub;
 use roost_wire::mqtt::ConnectionOptions;
 
-use crate::adapters::{dialect, olimex, spot};
+use crate::adapters::{decoders, dialect, olimex, spot};
 use crate::admission::Admission;
 use crate::durable::DurableWaits;
 use crate::reactor::Reactors;
@@ -25,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     /// Set once a door is open behind which bare MQTT is spoken.
     pub(crate) reactors: OnceLock<Reactors>,
+    pub(crate) decoders: decoders::Decoders,
     pub(crate) dialects: dialect::Dialects,
     pub(crate) olimex: olimex::Nodes,
     pub(crate) olimex_posts: olimex::LastPosts,
@@ -44,6 +45,7 @@ impl Shared {
             durable: DurableWaits::new(hub.durability()),
             admission: Admission::default(),
             reactors: OnceLock::new(),
+            decoders: decoders::Decoders::default(),
             dialects: dialect::Dialects::default(),
             olimex: olimex::Nodes::default(),
             olimex_posts: olimex::LastPosts::default(),

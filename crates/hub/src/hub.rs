@@ -10,6 +10,7 @@ use crate::checkpoint::Checkpoints;
 use crate::count::Counters;
 use crate::document::Documents;
 use crate::flight::FlightRecorder;
+use crate::frames::RawFrames;
 use crate::inbox::Inbox;
 use crate::latest::LatestValues;
 use crate::limit::{Limit, OpenDoors, Refusals};
@@ -134,6 +135,7 @@ pub struct Hub {
     pub(crate) documents: Documents,
     pub(crate) watches: Watches,
     pub(crate) flight: FlightRecorder,
+    pub(crate) frames: RawFrames,
     pub(crate) inbox: Inbox,
     pub(crate) presence: PresenceBoard,
     pub(crate) latest: LatestValues,
@@ -182,6 +184,7 @@ impl Hub {
             documents: Documents::default(),
             watches: Watches::default(),
             flight: FlightRecorder::default(),
+            frames: RawFrames::default(),
             inbox: Inbox::default(),
             presence: PresenceBoard::default(),
             latest: LatestValues::default(),

@@ -11,6 +11,7 @@ mod checkpoint;
 pub mod count;
 pub mod document;
 pub mod flight;
+pub mod frames;
 mod hub;
 pub mod id;
 pub mod inbox;

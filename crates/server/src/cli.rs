@@ -6,13 +6,13 @@ use clap::builder::styling::Styles;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::client::{device, history, inbox, retained, send, session, tail, token, user};
+use crate::client::{decode, device, history, inbox, retained, send, session, tail, token, user};
 use crate::config::{Flags, annotated, file_path, gather, listing, load};
 use crate::failure::Failure;
 use crate::{doctor, serve, simulate};
 
 /// Words that interface documents name and later versions bring.
-const LATER: &[&str] = &["sql", "edge", "decode", "provision", "ca", "backup", "restore"];
+const LATER: &[&str] = &["sql", "edge", "provision", "ca", "backup", "restore"];
 
 /// An IoT server: devices connect, their readings are kept, commands reach them.
 #[derive(Debug, Parser)]
@@ -47,6 +47,8 @@ enum Command {
     Send(send::Arguments),
     /// Shows what a device sent
     History(history::Arguments),
+    /// Reads binary payloads by a profile's decoder, or by one in a file
+    Decode(decode::Arguments),
     /// Runs virtual devices against a server
     Simulate(simulate::Arguments),
     /// Looks at this machine and the server on it, and says what to change
@@ -87,6 +89,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Tail(arguments) => tail::run(arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions { shell } => {

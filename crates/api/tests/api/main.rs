@@ -6,6 +6,7 @@
 mod bad_input;
 mod broker;
 mod commands;
+mod decoders;
 mod devices;
 mod documents;
 mod idempotency;

@@ -25,12 +25,14 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use super::decoders::Source;
 use super::mqtt::Peer;
 use super::said::{self, SaidPublish};
 use crate::admission::Admitted;
 use crate::http::credentials::by_token;
 use crate::http::socket::{self, Ended, Received, Socket};
 use crate::problem::Problem;
+use crate::shared::Shared;
 
 /// Pings without an answer before we hang up (W-16).
 const UNANSWERED_MAX: u32 = 2;
@@ -247,7 +249,8 @@ impl Live {
             return Ok(unsubscribing.position.unwrap_or_default());
         }
         if let Some(said) = &frame.publish {
-            let message = said.message(&self.server.hub, self.session.principal())?;
+            let Shared { hub, decoders, .. } = &**self.server;
+            let message = said.message(Source { hub, decoders, principal: self.session.principal() })?;
             said::take_turn(&self.server.hub, self.session.principal(), &message)?;
             // What comes over one connection comes once, so QoS 2 asks for no more than QoS 1 here.
             return Ok(self.session.publish(message, None)?.position.unwrap_or_default());

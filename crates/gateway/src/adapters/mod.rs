@@ -1,6 +1,7 @@
 //! The protocols by which devices come in.
 
 pub(crate) mod coap;
+pub(crate) mod decoders;
 pub(crate) mod dialect;
 pub(crate) mod dialects;
 pub mod http;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use roost_hub::id::{DeviceId, InvalidId};
 use roost_hub::message::Telemetry;
 use roost_hub::reading::{Quality, Reading, Value};
+use roost_hub::storage::StorageError;
 use roost_hub::time::Timestamp;
 use roost_hub::topic::Topic;
+use roost_wire::decoder::{DecodeError, InvalidDecoder};
 use roost_wire::telemetry::{
     self, DeviceClock, Format, Limits, Point, TelemetryError, base_name_is_of, settle,
 };
@@ -29,6 +31,23 @@ pub(crate) enum ReadingsError {
     /// The topic's device.
     #[error(transparent)]
     Device(#[from] InvalidId),
+    /// The decoder of the device's profile cannot read it.
+    #[error("{error}; the frame begins {shown:?}")]
+    Frame {
+        /// Why not.
+        error: DecodeError,
+        /// The beginning of the frame, in hexadecimal.
+        shown: String,
+    },
+    /// It is said to be bytes, and nothing says what stands where in them.
+    #[error("the device's profile has no decoder for binary payloads: give it one, or send JSON")]
+    NoDecoder,
+    /// The profile's decoder was written before decoders were checked.
+    #[error("the device's profile has no valid decoder: {0}")]
+    Decoder(#[from] InvalidDecoder),
+    /// The store could not tell the device's profile.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 /// What a topic of telemetry says.

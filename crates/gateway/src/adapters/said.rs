@@ -6,12 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use roost_hub::Hub;
 use roost_hub::broker::PublishError;
-use roost_hub::message::{Message, QoS};
+use roost_hub::flight::FlightKind;
+use roost_hub::message::{Message, Properties, QoS};
 use roost_hub::principal::Principal;
+use roost_wire::decoder::from_base64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::readings::{self, ReadingsError, TelemetryTopic};
+use super::decoders::{BYTES, PORT, Source};
+use super::readings::ReadingsError;
 use crate::problem::Problem;
 
 /// `{"topic","payload","qos"?,"retain"?}`.
@@ -20,7 +23,14 @@ use crate::problem::Problem;
 pub(crate) struct SaidPublish {
     topic: String,
     /// A text is published as it is, anything else as its JSON.
-    payload: Box<RawValue>,
+    #[serde(default)]
+    payload: Option<Box<RawValue>>,
+    /// Instead of `payload`: bytes.
+    #[serde(default)]
+    payload_base64: Option<String>,
+    /// By which a radio network tells kinds of messages apart.
+    #[serde(default)]
+    port: Option<u8>,
     #[serde(default)]
     qos: u8,
     #[serde(default)]
@@ -32,25 +42,43 @@ impl SaidPublish {
     ///
     /// # Errors
     /// What is not as it must be.
-    pub(crate) fn message(&self, hub: &Hub, principal: &Principal) -> Result<Message, Problem> {
+    pub(crate) fn message(&self, source: Source<'_>) -> Result<Message, Problem> {
+        let Source { hub, principal, .. } = source;
         let full = principal.full_name(&self.topic).map_err(|error| Problem::forbidden(error.to_string()))?;
         let now = hub.now();
         let topic = hub.topic(&full).map_err(|error| Problem::invalid(format!("`topic`: {error}.")))?;
-        let json = self.payload.get();
-        let payload = if json.starts_with('"') {
-            let text: String = serde_json::from_str(json)
-                .map_err(|error| Problem::unreadable(format!("`payload`: {error}")))?;
-            Bytes::from(text)
-        } else {
-            Bytes::copy_from_slice(json.as_bytes())
-        };
-        let mut message = Message::new(topic, payload, now);
+        let mut message = Message::new(topic, self.payload()?, now);
+        message.properties = self.port.map(|port| {
+            let user = vec![(Arc::from(PORT), Arc::from(port.to_string()))];
+            Box::new(Properties { user, ..Properties::default() })
+        });
         message.qos = QoS::from_number(self.qos).ok_or_else(|| Problem::invalid("`qos` is 0, 1 or 2."))?;
         message.retain = self.retain;
-        if let Some(topic) = TelemetryTopic::of(&message.topic) {
-            message.telemetry = Some(readings::read(topic, &message.payload, None, now)?);
-        }
+        let content_type = self.payload_base64.as_ref().map(|_| BYTES);
+        message.telemetry = source.read(&message, content_type).inspect_err(|error| {
+            hub.counters.telemetry_refused_total.increment();
+            if let Some(device) = principal.device() {
+                let text = format_args!("publish to {}: {error}", self.topic);
+                hub.note(&principal.tenant, device, FlightKind::Refused, text, now);
+            }
+        })?;
         Ok(message)
+    }
+
+    fn payload(&self) -> Result<Bytes, Problem> {
+        match (&self.payload, &self.payload_base64) {
+            (Some(payload), None) if payload.get().starts_with('"') => {
+                let text: String = serde_json::from_str(payload.get())
+                    .map_err(|error| Problem::unreadable(format!("`payload`: {error}")))?;
+                Ok(Bytes::from(text))
+            }
+            (Some(payload), None) => Ok(Bytes::copy_from_slice(payload.get().as_bytes())),
+            (None, Some(text)) => {
+                let bytes = from_base64(text);
+                bytes.map(Bytes::from).ok_or_else(|| Problem::invalid("`payload_base64` is no base64."))
+            }
+            _ => Err(Problem::unreadable("Send `payload`, or bytes as `payload_base64`.")),
+        }
     }
 }
 
@@ -85,7 +113,9 @@ impl From<ReadingsError> for Problem {
     fn from(error: ReadingsError) -> Self {
         match &error {
             ReadingsError::Payload(payload) if payload.is_syntax() => Self::unreadable(error.to_string()),
+            ReadingsError::Frame { .. } => Self::unreadable(error.to_string()),
             ReadingsError::Device(_) => Self::not_found("There is no such device."),
+            ReadingsError::Storage(error) => error.clone().into(),
             _ => Self::invalid(error.to_string()),
         }
     }

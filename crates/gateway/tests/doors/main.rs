@@ -4,6 +4,7 @@
 
 mod coap;
 mod common;
+mod decoders;
 mod durable;
 mod http;
 mod limits;

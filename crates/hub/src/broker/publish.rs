@@ -179,7 +179,7 @@ impl Hub {
     }
 
     /// May the principal publish there? Asked once more when a will is sent.
-    pub(super) fn check_publish(&self, principal: &Principal, topic: &Topic) -> Result<(), PublishError> {
+    pub(crate) fn check_publish(&self, principal: &Principal, topic: &Topic) -> Result<(), PublishError> {
         let parent_of = |device: &DeviceId| self.parent_of(&principal.tenant, device);
         access::may_publish(principal, topic, parent_of).map_err(|_denied| PublishError::NotAuthorized)
     }

@@ -58,6 +58,7 @@ impl Hub {
     /// where some are left, this was interrupted.
     pub(super) fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), StorageError> {
         self.latest.forget(tenant, device);
+        self.forget_frames(tenant, device);
         self.forget_device_state(tenant, device)?;
         self.erase_credentials(tenant, device)
     }

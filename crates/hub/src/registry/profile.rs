@@ -7,7 +7,7 @@ use crate::access::{GrantRules, Grants, Scope};
 use crate::hub::Hub;
 use crate::id::{DeviceId, ProfileId, TenantId};
 use crate::principal::Whose;
-use crate::storage::{Key, StorageError};
+use crate::storage::{Key, Revision, StorageError};
 
 use super::fact;
 
@@ -90,6 +90,12 @@ impl Profile {
         let dialect = self.more.get("dialect")?;
         dialect.get("name").unwrap_or(dialect).as_str()
     }
+
+    /// How the binary payloads of its devices are read (docs/decoders.md).
+    #[must_use]
+    pub fn decoder(&self) -> Option<&Value> {
+        self.more.get("decoder")
+    }
 }
 
 /// What the topics begin with for which a family has the same name on every device.
@@ -122,6 +128,21 @@ impl Hub {
         }
         let found = fact::get(&*self.store.table, &profile_key(tenant, profile)?)?;
         Ok(found.map(|fact| fact.value))
+    }
+
+    /// The profile of a device and its revision, by which one can tell whether it has changed; `None`
+    /// for a built-in profile, and where there is no such device.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub fn profile_of(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<Option<(ProfileId, Revision)>, StorageError> {
+        let Some(device) = self.device(tenant, device)? else { return Ok(None) };
+        let entry = self.store.table.get(&profile_key(tenant, &device.profile)?)?;
+        Ok(entry.map(|entry| (device.profile, entry.revision)))
     }
 
     /// The tenant's own profiles, in the order of their ids; the built-in ones are not among them.

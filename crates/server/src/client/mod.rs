@@ -1,5 +1,6 @@
 //! The commands that talk to a running server over its HTTP API.
 
+pub(crate) mod decode;
 pub(crate) mod device;
 pub(crate) mod history;
 mod http;

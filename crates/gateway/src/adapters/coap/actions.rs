@@ -21,7 +21,9 @@ use super::mapping::IntoAnswer;
 use super::observing::Observed;
 use super::payload;
 use super::resource::{LINKS, Resource, TopicKind};
+use crate::adapters::decoders::{PORT, Said, Source};
 use crate::adapters::readings::{self, ReadingsError, TelemetryTopic};
+use crate::shared::Shared;
 
 impl Door {
     pub(super) fn act(&mut self, ticket: &Ticket, request: &Request<'_>) -> Done {
@@ -157,9 +159,12 @@ impl Door {
         let mut message = self.message(name, principal, Bytes::copy_from_slice(body))?;
         // JSON is what everybody takes telemetry for.
         let said = format.filter(|format| kind == TopicKind::Event || !is_json(*format));
-        message.properties = said.and_then(ContentFormat::media_type).map(|name| {
-            Box::new(Properties { content_type: Some(Arc::from(name)), ..Properties::default() })
-        });
+        let content_type = said.and_then(ContentFormat::media_type).map(Arc::from);
+        let port = request.query(PORT).map(|port| (Arc::from(PORT), Arc::from(port)));
+        if content_type.is_some() || port.is_some() {
+            let user = port.into_iter().collect();
+            message.properties = Some(Box::new(Properties { content_type, user, ..Properties::default() }));
+        }
         if kind == TopicKind::Telemetry {
             self.read_telemetry(principal, format, &mut message)?;
         }
@@ -172,14 +177,20 @@ impl Door {
         format: Option<ContentFormat>,
         message: &mut Message,
     ) -> Result<(), Answer> {
-        let format = payload::telemetry_format(format)?;
         let topic = message.topic.clone();
         let Some(topic) = TelemetryTopic::of(&topic) else {
             return Err(Answer::error(Code::NOT_FOUND, "there is nothing of this name"));
         };
-        let (payload, media_type) = readable(topic, format, &message.payload)?;
-        let read = readings::read(topic, &payload, media_type, message.time);
-        let hub = &self.shared.hub;
+        let Shared { hub, decoders, .. } = &*self.shared;
+        let read = if topic.key.is_none() && matches!(format, None | Some(ContentFormat::OCTETS)) {
+            let said = format.map_or(Said::Nothing, |_octets| Said::Bytes);
+            let source = Source { hub, decoders, principal };
+            source.telemetry(topic.device, said, message)
+        } else {
+            let format = payload::telemetry_format(format)?;
+            let (payload, media_type) = readable(topic, format, &message.payload)?;
+            readings::read(topic, &payload, media_type, message.time)
+        };
         message.telemetry = Some(read.map_err(|error| {
             hub.counters.telemetry_refused_total.increment();
             note(hub, principal, topic.device, &error);

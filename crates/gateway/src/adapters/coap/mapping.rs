@@ -61,7 +61,10 @@ impl IntoAnswer for ReadingsError {
         let text = self.to_string();
         match self {
             Self::Payload(error) if error.is_syntax() => Answer::error(Code::BAD_REQUEST, text),
+            Self::Frame { .. } => Answer::error(Code::BAD_REQUEST, text),
+            Self::NoDecoder => Answer::error(Code::UNSUPPORTED_FORMAT, text),
             Self::Device(_) => Answer::error(Code::NOT_FOUND, "there is no such device"),
+            Self::Storage(error) => error.into_answer(),
             _ => Answer::error(Code::UNPROCESSABLE, text),
         }
     }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::body::broken;
 use super::refusal::{Refusal, sentence};
 use super::telemetry::{Refused, Target};
+use crate::adapters::decoders::Said;
 use crate::problem::Problem;
 
 /// The longest line, in bytes.
@@ -25,6 +26,9 @@ const REJECTED_MAX: usize = 100;
 const IN_FLIGHT_MAX: usize = 1_000;
 /// How many bytes of them.
 const IN_FLIGHT_BYTES_MAX: usize = 1024 * 1024;
+
+/// How every line is written.
+pub(super) const JSON: Said = Said::Format(Format::Json);
 
 /// How far the stream has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,12 +107,12 @@ impl Stream<'_> {
 
     async fn document(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let bytes = Bytes::copy_from_slice(line);
-        let mut published = self.target.publish(Format::Json, None, bytes.clone());
+        let mut published = self.target.publish(JSON, None, bytes.clone());
         while let Err(Refused::TooFast(wait)) = published {
             // Who is not read from sends no faster.
             self.settle().await?;
             tokio::time::sleep(wait).await;
-            published = self.target.publish(Format::Json, None, bytes.clone());
+            published = self.target.publish(JSON, None, bytes.clone());
         }
         match published {
             Ok(position) => {

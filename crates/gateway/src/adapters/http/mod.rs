@@ -21,12 +21,14 @@ use axum::Router;
 use axum::routing::{get, post};
 use roost_hub::Hub;
 
+use super::decoders::Decoders;
 use crate::settings::{Settings, TelemetryByQuery};
 
 /// What all requests share.
 #[derive(Debug)]
 struct Ingest {
     hub: Arc<Hub>,
+    decoders: Decoders,
     /// The largest body that is no stream, in bytes.
     body_length_max: usize,
     /// For how long a stream may be silent.
@@ -41,6 +43,7 @@ struct Ingest {
 pub fn router(hub: Arc<Hub>, settings: &Settings) -> Router {
     let ingest = Ingest {
         hub,
+        decoders: Decoders::default(),
         body_length_max: settings.body_length_max,
         stream_idle_max: settings.stream_idle_max,
         telemetry_by_query: settings.telemetry_by_query,

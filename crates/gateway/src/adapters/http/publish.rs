@@ -8,6 +8,7 @@ use http::StatusCode;
 use super::caller::Caller;
 use super::refusal::Refusal;
 use super::{Ingest, body};
+use crate::adapters::decoders::Source;
 use crate::adapters::said::{self, SaidPublish};
 
 pub(super) async fn publish(
@@ -16,7 +17,8 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<StatusCode, Refusal> {
     let said: SaidPublish = body::json(request, ingest.body_length_max).await?;
-    let message = said.message(&ingest.hub, &caller.0)?;
+    let source = Source { hub: &ingest.hub, decoders: &ingest.decoders, principal: &caller.0 };
+    let message = said.message(source)?;
     said::take_turn(&ingest.hub, &caller.0, &message)?;
     said::publish(&ingest.hub, &caller.0, message).await?;
     Ok(StatusCode::NO_CONTENT)

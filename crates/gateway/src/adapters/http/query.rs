@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
-use roost_wire::telemetry::{self, Format, Limits, Value as Bare};
+use roost_wire::telemetry::{self, Limits, Value as Bare};
 use serde_json::{Map, Value};
 
 use super::caller::Caller;
+use super::lines::JSON;
 use super::refusal::{Refusal, unread};
 use super::telemetry::{Target, answer, asks_for_commands};
 use super::{Ingest, commands};
@@ -41,7 +42,7 @@ pub(super) async fn own(State(ingest): State<Arc<Ingest>>, request: Request) -> 
     let device = caller.own_device()?;
     let asks = asks_for_commands(said.commands.as_deref())?;
     let payload = payload(&said)?;
-    let position = Target::new(&ingest, &caller, device).publish(Format::Json, None, payload)?;
+    let position = Target::new(&ingest, &caller, device).publish(JSON, None, payload)?;
     ingest.hub.durable(position).await?;
     let mut report = None;
     if asks {

@@ -54,8 +54,16 @@ pub(super) fn unread(error: &ReadingsError) -> Refusal {
                 if error.is_syntax() { Problem::unreadable(detail) } else { Problem::invalid(detail) };
             Refusal::from(problem).with("offset", error.offset)
         }
+        ReadingsError::Frame { error, .. } => {
+            let refusal = Refusal::from(Problem::unreadable(detail)).with("offset", error.offset);
+            refusal.with("field", error.field.clone())
+        }
         ReadingsError::Device(_) => Problem::not_found(detail).into(),
-        ReadingsError::Key | ReadingsError::BaseName(_) => Problem::invalid(detail).into(),
+        ReadingsError::NoDecoder => Problem::media_type(detail).into(),
+        ReadingsError::Key | ReadingsError::BaseName(_) | ReadingsError::Decoder(_) => {
+            Problem::invalid(detail).into()
+        }
+        ReadingsError::Storage(error) => error.clone().into(),
     }
 }
 

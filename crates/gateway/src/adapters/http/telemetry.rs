@@ -24,7 +24,8 @@ use super::caller::Caller;
 use super::refusal::{Refusal, sentence, unread};
 use super::unpack::{self, Bound};
 use super::{Ingest, body, commands, lines};
-use crate::adapters::readings::{self, ReadingsError};
+use crate::adapters::decoders::{PORT, Said, Source};
+use crate::adapters::readings::ReadingsError;
 use crate::adapters::said;
 use crate::http::LINE_TYPES;
 use crate::problem::Problem;
@@ -33,7 +34,7 @@ use crate::problem::Problem;
 #[derive(Debug)]
 enum Written {
     Lines,
-    Whole(Format),
+    Whole(Said),
 }
 
 /// Where the readings of one request go.
@@ -67,6 +68,13 @@ impl From<Refused> for Refusal {
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     commands: Option<String>,
+    port: Option<u8>,
+}
+
+/// By which a radio network tells kinds of messages apart.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Port {
+    port: Option<u8>,
 }
 
 pub(super) async fn own(
@@ -75,15 +83,18 @@ pub(super) async fn own(
     query: Result<Query<Asked>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let Query(Asked { commands }) =
-        query.map_err(|rejection| Problem::invalid(sentence(&rejection.body_text())))?;
+    let Query(Asked { commands, port }) = query.map_err(|rejection| unasked(&rejection))?;
     let asks = asks_for_commands(commands.as_deref())?;
     let device = caller.own_device()?;
-    let mut report = take(&ingest, &caller, device, request).await?;
+    let mut report = take(&ingest, &caller, device, (port, request)).await?;
     if asks {
         report.get_or_insert_default().insert("items".to_owned(), commands::waiting(&ingest, &caller).await?);
     }
     Ok(answer(report))
+}
+
+fn unasked(rejection: &QueryRejection) -> Problem {
+    Problem::invalid(sentence(&rejection.body_text()))
 }
 
 /// Whether what waits for the device is to be in the answer.
@@ -107,18 +118,20 @@ pub(super) async fn of_device(
     State(ingest): State<Arc<Ingest>>,
     caller: Caller,
     id: Result<Path<String>, PathRejection>,
+    query: Result<Query<Port>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_no_text| Problem::not_found("There is no such device."))?;
     let device = caller.written_device(&ingest, &id)?;
-    Ok(answer(take(&ingest, &caller, device, request).await?))
+    let Query(Port { port }) = query.map_err(|rejection| unasked(&rejection))?;
+    Ok(answer(take(&ingest, &caller, device, (port, request)).await?))
 }
 
 async fn take(
     ingest: &Ingest,
     caller: &Caller,
     device: DeviceId,
-    request: Request,
+    (port, request): (Option<u8>, Request),
 ) -> Result<Option<Map<String, Value>>, Refusal> {
     let media_type = body::media_type(request.headers());
     let written = written(media_type.as_deref())?;
@@ -129,10 +142,10 @@ async fn take(
             let body = unpack::plain(&head.headers, body, Bound::lines())?;
             lines::take(&target, body).await.map(Some)
         }
-        Written::Whole(format) => {
+        Written::Whole(said) => {
+            let properties = properties(media_type.as_deref(), said, port);
             let payload = body::read(request, ingest.body_length_max).await?;
-            let content_type = media_type.as_deref().filter(|_| format != Format::Json);
-            let position = target.publish(format, content_type, payload)?;
+            let position = target.publish(said, properties, payload)?;
             ingest.hub.durable(position).await?;
             Ok(None)
         }
@@ -141,15 +154,24 @@ async fn take(
 
 fn written(media_type: Option<&str>) -> Result<Written, Problem> {
     match media_type {
-        None => Ok(Written::Whole(Format::Json)),
+        None => Ok(Written::Whole(Said::Nothing)),
         Some(lines) if LINE_TYPES.contains(&lines) => Ok(Written::Lines),
-        Some(other) => Format::from_content_type(other).map(Written::Whole).ok_or_else(|| {
-            Problem::media_type(
+        Some(other) => match Said::of(Some(other)) {
+            Said::Nothing => Err(Problem::media_type(
                 "Send Content-Type: application/json, application/x-ndjson, application/senml+json, \
-                 application/cbor, or application/vnd.influx.line-protocol.",
-            )
-        }),
+                 application/cbor, application/vnd.influx.line-protocol, or application/octet-stream.",
+            )),
+            said => Ok(Written::Whole(said)),
+        },
     }
+}
+
+/// What goes with a payload that is not plain JSON.
+fn properties(media_type: Option<&str>, said: Said, port: Option<u8>) -> Option<Box<Properties>> {
+    let content_type = media_type.filter(|_| said != Said::Format(Format::Json)).map(Arc::from);
+    let user: Vec<_> = port.map(|port| (Arc::from(PORT), Arc::from(port.to_string()))).into_iter().collect();
+    let is_plain = content_type.is_none() && user.is_empty();
+    (!is_plain).then(|| Box::new(Properties { content_type, user, ..Properties::default() }))
 }
 
 impl<'a> Target<'a> {
@@ -161,8 +183,8 @@ impl<'a> Target<'a> {
     /// Publishes a payload with its readings; it is durable when the log is, up to the position.
     pub(super) fn publish(
         &self,
-        format: Format,
-        content_type: Option<&str>,
+        said: Said,
+        properties: Option<Box<Properties>>,
         payload: Bytes,
     ) -> Result<Position, Refused> {
         let hub = &self.ingest.hub;
@@ -172,8 +194,9 @@ impl<'a> Target<'a> {
                 hub.take_turn(self.caller.tenant(), &self.device, message.payload.len(), message.time);
             taken.map_err(Refused::TooFast)?;
         }
-        let decoded = readings::decode(&self.device, format, &message.payload, message.time);
-        let readings = decoded.map_err(|error| {
+        message.properties = properties;
+        let source = Source { hub, decoders: &self.ingest.decoders, principal: &self.caller.0 };
+        let readings = source.readings(&self.device, said, &message).map_err(|error| {
             hub.counters.telemetry_refused_total.increment();
             let text = format_args!("telemetry over HTTP: {error}");
             hub.note(self.caller.tenant(), &self.device, FlightKind::Refused, text, message.time);
@@ -181,9 +204,6 @@ impl<'a> Target<'a> {
         })?;
         message.telemetry = Some(Box::new(Telemetry { device: self.device.clone(), readings }));
         message.qos = QoS::AtLeastOnce;
-        message.properties = content_type.map(|name| {
-            Box::new(Properties { content_type: Some(Arc::from(name)), ..Properties::default() })
-        });
         let published = hub.publish(&self.caller.0, message).map_err(Refused::Hub)?;
         Ok(published.position.unwrap_or_default())
     }

@@ -18,6 +18,8 @@ use super::connection::{Connection, End, Marks};
 use super::mapping;
 use super::replies::Reply;
 use super::topics::TopicError;
+use crate::adapters::decoders::Source;
+use crate::shared::Shared;
 
 /// Why a message was not taken, before it came to the hub or there.
 struct Refusal {
@@ -118,9 +120,11 @@ impl Connection {
             TopicError::Invalid => Refusal::new(ReasonCode::TopicNameInvalid, "this is no topic"),
         })?;
         let mut message = mapping::message(topic, publish, time);
-        mapping::add_readings(&mut message, self.session.principal()).map_err(|error| {
-            self.server.hub.counters.telemetry_refused_total.increment();
-            Refusal::new(ReasonCode::PayloadFormatInvalid, error)
+        let Shared { hub, decoders, .. } = &**self.server;
+        let source = Source { hub, decoders, principal: self.session.principal() };
+        mapping::add_readings(&mut message, source).map_err(|error| {
+            hub.counters.telemetry_refused_total.increment();
+            Refusal::new(mapping::readings_reason(&error), error)
         })?;
         let exactly_once = publish.packet_id.filter(|_| publish.qos == mqtt::QoS::ExactlyOnce);
         let heard = if self.marks.has(Marks::SPEAKS) { self.hear(&message, exactly_once)? } else { None };

@@ -20,6 +20,7 @@ use roost_wire::mqtt::{
 };
 use roost_wire::telemetry::parse_since;
 
+use crate::adapters::decoders::Source;
 use crate::adapters::readings::{self, ReadingsError, TelemetryTopic};
 
 pub(super) fn qos(qos: mqtt::QoS) -> QoS {
@@ -72,21 +73,22 @@ fn properties(said: &PublishProperties<'_>, now: Timestamp) -> Option<Box<Proper
 }
 
 /// Puts the readings into a message whose topic is a device's telemetry. Without a content type it is
-/// in the format that the sender's profile names, or JSON.
+/// in the format that the sender's profile names, or JSON, or bytes for the profile's decoder.
 ///
 /// # Errors
 /// The payload cannot be read.
-pub(super) fn add_readings(message: &mut Message, sender: &Principal) -> Result<(), ReadingsError> {
-    if let Some(topic) = TelemetryTopic::of(&message.topic) {
-        let said = message.properties.as_ref().and_then(|found| found.content_type.as_deref());
-        let content_type = said.or(match sender.dialect() {
-            Some("senml") => Some(senml_type(&message.payload)),
-            Some("influx") => Some("application/x-influx-line"),
-            _ => None,
-        });
-        message.telemetry = Some(readings::read(topic, &message.payload, content_type, message.time)?);
-    }
+pub(super) fn add_readings(message: &mut Message, source: Source<'_>) -> Result<(), ReadingsError> {
+    message.telemetry = source.read(message, content_type(message, source.principal))?;
     Ok(())
+}
+
+fn content_type<'a>(message: &'a Message, sender: &Principal) -> Option<&'a str> {
+    let said = message.properties.as_ref().and_then(|found| found.content_type.as_deref());
+    said.or_else(|| match sender.dialect() {
+        Some("senml") => Some(senml_type(&message.payload)),
+        Some("influx") => Some("application/x-influx-line"),
+        _ => None,
+    })
 }
 
 /// SenML in JSON is an array or an object; in CBOR no pack begins with such a byte.
@@ -140,7 +142,11 @@ fn will(said: &mqtt::Will<'_>, principal: &Principal, now: Timestamp) -> Result<
         correlation_data: said.properties.correlation_data.map(Bytes::copy_from_slice),
         user: user(&said.properties.user_properties),
     }));
-    add_readings(&mut message, principal).map_err(|_unreadable| ReasonCode::PayloadFormatInvalid)?;
+    if let Some(topic) = TelemetryTopic::of(&message.topic) {
+        let content_type = content_type(&message, principal);
+        let read = readings::read(topic, &message.payload, content_type, now);
+        message.telemetry = Some(read.map_err(|_unreadable| ReasonCode::PayloadFormatInvalid)?);
+    }
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Ok(Will {
         message,
@@ -260,6 +266,14 @@ pub(super) fn publish_reason(error: &PublishError) -> ReasonCode {
         PublishError::PayloadInvalid(_) => ReasonCode::PayloadFormatInvalid,
         PublishError::QuotaExceeded(_) => ReasonCode::QuotaExceeded,
         PublishError::Storage(error) => storage_reason(error),
+    }
+}
+
+/// Why telemetry was not read.
+pub(super) fn readings_reason(error: &ReadingsError) -> ReasonCode {
+    match error {
+        ReadingsError::Storage(error) => storage_reason(error),
+        _ => ReasonCode::PayloadFormatInvalid,
     }
 }
 

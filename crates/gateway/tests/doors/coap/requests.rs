@@ -69,6 +69,22 @@ async fn c_10_a_format_that_is_not_known_is_refused() {
 }
 
 #[tokio::test]
+async fn bytes_are_read_by_the_decoder_of_the_profile() {
+    let world = World::new().await;
+    crate::decoders::give_decoder(&world).await;
+    let mut sensor = Device::new(&world).await;
+    let post = ask("me/telemetry").format(42).payload([0x03, 0x67, 0x10, 0x01]);
+    sensor.call(Code::POST, post).await.expect(Code::CHANGED);
+    assert_eq!(latest(&world, "temperature"), Some(Value::Number(27.2)));
+    let post = ask("me/telemetry").option(number::URI_QUERY, "port=9").payload([5, 0]);
+    sensor.call(Code::POST, post).await.expect(Code::CHANGED);
+    assert_eq!(latest(&world, "opened"), Some(Value::Integer(5)));
+    let post = ask("me/telemetry").format(42).payload([0x03, 0x67]);
+    sensor.call(Code::POST, post).await.expect(Code::BAD_REQUEST);
+    assert!(world.flight()[0].contains("the frame begins \"0367\""), "{:?}", world.flight());
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_refused_and_noted_for_the_devices_people() {
     let world = World::new().await;
     let mut sensor = Device::new(&world).await;

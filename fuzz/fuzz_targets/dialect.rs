@@ -3,14 +3,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use roost_wire::dialect::{Command, Outgoing, SPOKEN, Twin, TwinReason, What, open};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 // The first byte is the family; lines of topic, tab, payload follow. A line without a tab is the name
 // of a command, for the device of that name and for the connection's own.
 fuzz_target!(|input: &[u8]| {
     let Some((family, lines)) = input.split_first() else { return };
     let Some(name) = SPOKEN.get(usize::from(*family) % SPOKEN.len()) else { return };
-    let Some(Ok(mut dialect)) = open(name, &Map::new()) else { return };
+    let Some(Ok(mut dialect)) = open(name, &profile()) else { return };
     let params = json!({ "value": 1 });
     let (reported, desired) = (Map::new(), Map::from_iter([("a".to_owned(), json!(1))]));
     let twin = Twin { reported: &reported, desired: &desired, version: 1 };
@@ -38,4 +38,19 @@ fuzz_target!(|input: &[u8]| {
 
 fn check(messages: &[Outgoing]) {
     assert!(messages.iter().all(|message| !message.topic.is_empty()));
+}
+
+fn profile() -> Map<String, Value> {
+    let generic = json!({
+        "readings": [
+            { "topic": "m/{device}/state", "time": "/at", "values": { "p": "/p/0", "r": { "regex": "r=(on|off)" } } },
+            { "topic": "s-{device}/{key}.x/#" },
+            { "topic": "j/+/{device}" },
+        ],
+        "reported": [{ "topic": "m/{device}/info" }],
+        "presence": [{ "topic": "m/{device}/lwt" }],
+        "commands": [{ "topic": "m/{device}/{name}", "payload": "{json:params.value}" }],
+        "answers": [{ "topic": "m/{device}/ack/{id}", "error": "/error" }],
+    });
+    Map::from_iter([("dialect".to_owned(), generic), ("device".to_owned(), json!("hub1"))])
 }

@@ -8,6 +8,7 @@ use roost_hub::access::{Action, GrantRules};
 use roost_hub::id::ProfileId;
 use roost_hub::registry::{DIALECT_PROFILES, Profile, PutProfileError};
 use roost_wire::decoder::Decoder;
+use roost_wire::dialect;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -95,6 +96,20 @@ async fn show(
     Ok(Reply(shown(&api.hub.profile(caller.tenant(), &id)?.ok_or_else(unknown)?)))
 }
 
+/// A dialect is one that there is, configured as it can be.
+fn check_dialect(profile: &Map<String, Value>) -> Result<(), Problem> {
+    let Some(said) = profile.get("dialect") else { return Ok(()) };
+    let name = said.get("name").unwrap_or(said).as_str();
+    let Some(name) = name.filter(|name| DIALECT_PROFILES.contains(name)) else {
+        let names = DIALECT_PROFILES.join(", ");
+        return Err(Problem::invalid(format!("`dialect` is one of {names}, or an object with its `name`.")));
+    };
+    match dialect::open(name, profile) {
+        Some(Err(wrong)) => Err(Problem::invalid(format!("`dialect`: {wrong}."))),
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
 async fn put(State(api): State<Shared>, caller: Caller, Json(body): Json<Put>) -> Result<Response, Problem> {
     caller.may(Action::ManageProfiles)?;
     if let Some(declaration) = &body.decoder {
@@ -108,6 +123,7 @@ async fn put(State(api): State<Shared>, caller: Caller, Json(body): Json<Put>) -
     ];
     let more: Map<String, Value> =
         parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    check_dialect(&more)?;
     let profile = Profile { id: body.id, name: body.name, grants: body.grants, more };
     let put = api.hub.put_profile(caller.tenant(), profile).await;
     let profile = put.map_err(|error| match error {

@@ -9,6 +9,7 @@ mod aws;
 mod azure;
 mod document;
 mod esphome;
+mod generic;
 mod homeassistant;
 mod homie;
 mod known;

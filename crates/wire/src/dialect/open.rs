@@ -6,6 +6,7 @@ use super::Dialect;
 use super::aws::Aws;
 use super::azure::Azure;
 use super::esphome::Esphome;
+use super::generic::Generic;
 use super::homeassistant::HomeAssistant;
 use super::homie::Homie;
 use super::shelly::Shelly;
@@ -15,7 +16,7 @@ use super::thingsboard::ThingsBoard;
 use super::zigbee2mqtt::Zigbee2Mqtt;
 
 /// The families that are spoken over MQTT, by the names of their profiles.
-pub const SPOKEN: [&str; 10] = [
+pub const SPOKEN: [&str; 11] = [
     "thingsboard",
     "sparkplug",
     "aws",
@@ -26,6 +27,7 @@ pub const SPOKEN: [&str; 10] = [
     "homeassistant",
     "esphome",
     "homie",
+    "generic",
 ];
 
 /// The topics whose retained messages a family's dialect that begins anew has to have heard.
@@ -44,10 +46,12 @@ pub fn kept_topics(name: &str) -> &'static [&'static str] {
 /// they are of its gateway, bridge or node, or have no name in them.
 #[must_use]
 pub fn names_itself(name: &str) -> bool {
-    matches!(name, "tasmota" | "shelly" | "homeassistant" | "esphome" | "homie")
+    matches!(name, "tasmota" | "shelly" | "homeassistant" | "esphome" | "homie" | "generic")
 }
 
 /// A dialect that has heard nothing yet; `None` when no family of the name is spoken over MQTT.
+/// `profile` is what the profile says beside its grants, with the id of the connection's own device
+/// under `device`.
 ///
 /// # Errors
 /// The profile configures the family in a way that cannot be; says what is wrong with it.
@@ -62,6 +66,10 @@ pub fn open(name: &str, profile: &Map<String, Value>) -> Option<Result<Box<dyn D
         "shelly" => Box::<Shelly>::default(),
         "tasmota" => Box::<Tasmota>::default(),
         "zigbee2mqtt" => Box::<Zigbee2Mqtt>::default(),
+        "generic" => match Generic::new(profile) {
+            Ok(generic) => Box::new(generic),
+            Err(wrong) => return Some(Err(wrong)),
+        },
         "thingsboard" => Box::<ThingsBoard>::default(),
         _ => return None,
     }))

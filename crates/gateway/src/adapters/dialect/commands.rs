@@ -34,10 +34,7 @@ impl Dialects {
             let Some(speaker) = self.find(&tenant, candidate) else { continue };
             let is_itself = *candidate == device;
             let has_name = !is_itself || names_itself(speaker.dialect);
-            let name = if has_name { speaker.name_of(hub, &device) } else { None };
-            if !is_itself && name.is_none() {
-                continue;
-            }
+            let name = has_name.then(|| speaker.name_of(hub, &device).unwrap_or_else(|| device.to_string()));
             let said = match what {
                 ToSay::Commands => speaker.say_commands(hub, &device, name.as_deref()).await,
                 ToSay::Twin => speaker.say_twin(hub, (&device, name.as_deref())),

@@ -39,8 +39,10 @@ pub(super) struct Hearing<'a> {
 /// A device that a statement is about.
 struct Subject {
     device: DeviceId,
-    /// What the family calls it, when it is not the speaker itself.
+    /// What the family calls it; `None` where it says nothing but "the one that is connected".
     name: Option<String>,
+    /// Whether it is another one than the one that is connected.
+    is_behind: bool,
 }
 
 impl<'a> Hearing<'a> {
@@ -101,20 +103,20 @@ impl<'a> Hearing<'a> {
     /// Who is meant; `None` when nobody has registered it.
     fn subject(&self, about: &About<'_>) -> Result<Option<Subject>, StorageError> {
         let Some(own) = self.principal.device() else { return Ok(None) };
-        let itself = || Some(Subject { device: own.clone(), name: None });
-        let About::Named(name) = about else { return Ok(itself()) };
+        let itself = |name| Some(Subject { device: own.clone(), name, is_behind: false });
+        let About::Named(name) = about else { return Ok(itself(None)) };
         if **name == *own.as_str() {
-            return Ok(itself());
+            return Ok(itself(Some(name.to_string())));
         }
         let tenant = &self.principal.tenant;
         let link = (self.speaker.dialect, &**name);
-        let behind = |device| Some(Subject { device, name: Some(name.to_string()) });
+        let behind = |device| Some(Subject { device, name: Some(name.to_string()), is_behind: true });
         if let Some(child) = self.hub.device_by_name(tenant, Some(own), link)? {
             return Ok(behind(child));
         }
         let parent = self.hub.parent_of(tenant, own);
         if self.hub.device_by_name(tenant, parent.as_ref(), link)?.as_ref() == Some(own) {
-            return Ok(itself());
+            return Ok(itself(Some(name.to_string())));
         }
         // A child that was registered by hand, under the name that the family has for it.
         let by_id = DeviceId::parse(name).ok();
@@ -124,7 +126,7 @@ impl<'a> Hearing<'a> {
 
     fn take_of(&mut self, subject: &Subject, what: What<'_>) -> Result<(), StorageError> {
         let tenant = &self.principal.tenant;
-        if subject.name.is_some() {
+        if subject.is_behind {
             self.hub.presence_seen(tenant, &subject.device, self.speaker.dialect, self.now);
         }
         match what {
@@ -233,7 +235,7 @@ impl<'a> Hearing<'a> {
 
     /// The speaker's own presence is its connection's.
     fn presence(&self, subject: &Subject, presence: Presence) {
-        if subject.name.is_none() {
+        if !subject.is_behind {
             return;
         }
         let (tenant, device) = (&self.principal.tenant, &subject.device);

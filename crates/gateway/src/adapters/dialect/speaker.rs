@@ -69,7 +69,8 @@ impl Speaker {
             return Err("only devices speak dialects".to_owned());
         };
         let found = hub.profile(&principal.tenant, profile).map_err(|error| error.to_string())?;
-        let profile = found.map(|found| found.more).unwrap_or_default();
+        let mut profile = found.map(|found| found.more).unwrap_or_default();
+        profile.extend(principal.device().map(|device| ("device".to_owned(), Value::from(device.as_str()))));
         if let Some(Err(wrong)) = dialect::open(dialect, &profile) {
             return Err(format!("the profile's dialect: {wrong}"));
         }
@@ -124,13 +125,13 @@ impl Speaker {
         now.saturating_sub(since) >= limit
     }
 
-    /// The name that its family has for a device behind it: of its link, or else its id.
-    pub(super) fn name_of(&self, hub: &Hub, child: &DeviceId) -> Option<String> {
-        let device = hub.device(&self.principal().tenant, child).ok()??;
+    /// The name that its family has for a device, by its link; `None` where it has none.
+    pub(super) fn name_of(&self, hub: &Hub, device: &DeviceId) -> Option<String> {
+        let device = hub.device(&self.principal().tenant, device).ok()??;
         let named = |link: &Value| {
             let is_ours = link.get("listen").and_then(Value::as_str) == Some(self.dialect);
             is_ours.then(|| link.get("name").and_then(Value::as_str)).flatten().map(str::to_owned)
         };
-        Some(device.links.iter().find_map(named).unwrap_or_else(|| child.to_string()))
+        device.links.iter().find_map(named)
     }
 }

@@ -5,6 +5,7 @@
 //! (aliases, names, what was announced) is its own state: there is one dialect value for each device
 //! whose profile names the family, whether that device speaks for itself or is a gateway.
 
+mod announce;
 mod aws;
 mod azure;
 mod document;
@@ -27,6 +28,7 @@ use serde_json::{Map, Value};
 use crate::json;
 use crate::telemetry::Point;
 
+pub use announce::{ANNOUNCED, Announced, Kind, announced_device};
 pub use open::{SPOKEN, kept_topics, names_itself, open};
 
 /// Who a statement is about.

@@ -46,7 +46,7 @@ pub fn kept_topics(name: &str) -> &'static [&'static str] {
 /// they are of its gateway, bridge or node, or have no name in them.
 #[must_use]
 pub fn names_itself(name: &str) -> bool {
-    matches!(name, "tasmota" | "shelly" | "homeassistant" | "esphome" | "homie" | "generic")
+    matches!(name, "tasmota" | "shelly" | "homeassistant" | "esphome" | "homie" | "aws" | "generic")
 }
 
 /// A dialect that has heard nothing yet; `None` when no family of the name is spoken over MQTT.

@@ -24,7 +24,7 @@ use super::speaker::Speaker;
 use crate::adapters::readings::reading;
 
 /// The member of `reported` under which a family's keys stand, with name, unit and command.
-const KEYS: &str = "Keys";
+pub(super) const KEYS: &str = "Keys";
 
 /// See the module.
 pub(super) struct Hearing<'a> {
@@ -292,7 +292,7 @@ impl<'a> Hearing<'a> {
 
     /// Nobody has registered it: it waits in the inbox, with what it said. Gives whether a rule of the
     /// inbox has registered it now.
-    fn let_wait(&self, said: &Said<'_>) -> Result<bool, StorageError> {
+    fn let_wait(&mut self, said: &Said<'_>) -> Result<bool, StorageError> {
         let About::Named(name) = &said.about else { return Ok(false) };
         let mut proposed = Proposed::default();
         let sample = match &said.what {
@@ -326,6 +326,9 @@ impl<'a> Hearing<'a> {
         let found = self.hub.recognise(&self.principal.tenant, recognised)?;
         if found == Recognition::TurnedAway {
             self.note(None, format_args!("{name:?} was turned away: the inbox is full, or the name is none"));
+        } else {
+            let written = self.hub.store().log.end();
+            self.reached(Some(written));
         }
         Ok(matches!(found, Recognition::Device(_)))
     }

@@ -6,10 +6,11 @@
 mod commands;
 mod hearing;
 mod mapping;
+mod producing;
 mod speaker;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::message::Message;
 use roost_hub::principal::Principal;
 use roost_hub::storage::{Position, StorageError};
+use roost_hub::topic::TopicFilter;
 use roost_wire::dialect::SPOKEN;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::shared::Shared;
@@ -29,6 +33,8 @@ use speaker::Speaker;
 const SPEAKERS_MAX: usize = 100_000;
 /// For how long what a device's dialect remembers is kept when the device is gone.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// A topic as it is below Home Assistant's discovery.
+const DISCOVERY: &str = "homeassistant/sensor/node/object/config";
 /// How often we look who is gone.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -36,6 +42,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Dialects {
     speakers: Mutex<HashMap<(TenantId, DeviceId), Arc<Speaker>>>,
+    /// Home Assistants that listen and are told of no devices yet.
+    untold: Mutex<Vec<Arc<Speaker>>>,
+    more_untold: Notify,
 }
 
 /// The dialect of a principal, when it is one that is spoken here.
@@ -52,6 +61,10 @@ pub(crate) fn is_spoken(principal: &Principal) -> bool {
 impl Dialects {
     fn speakers(&self) -> MutexGuard<'_, HashMap<(TenantId, DeviceId), Arc<Speaker>>> {
         self.speakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Vec<Arc<Speaker>>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, tenant: &TenantId, device: &DeviceId) -> Option<Arc<Speaker>> {
@@ -79,12 +92,23 @@ impl Dialects {
                 }
             }
         }
-        self.listens(hub, principal);
+        self.listens(hub, principal, []);
     }
 
-    /// A session listens to more: what waits may be said now.
-    pub(crate) fn listens(&self, hub: &Hub, principal: &Principal) {
+    /// A session listens there too: what waits may be said now.
+    pub(crate) fn listens<'f>(
+        &self,
+        hub: &Hub,
+        principal: &Principal,
+        filters: impl IntoIterator<Item = &'f TopicFilter>,
+    ) {
         let Some(device) = principal.device() else { return };
+        if filters.into_iter().any(|filter| filter.matches(DISCOVERY))
+            && let Some(speaker) = self.find(&principal.tenant, device).filter(|found| found.wants_devices())
+        {
+            self.untold().push(speaker);
+            self.more_untold.notify_one();
+        }
         if let Err(error) = hub.speak_to(&principal.tenant, device) {
             hub.note_unsaid(principal, device, error);
         }
@@ -121,12 +145,26 @@ impl Dialects {
     /// Says what is to be said, and forgets who is gone, for ever.
     pub(crate) async fn run(&self, shared: &Shared) {
         let hub = &*shared.hub;
+        let mut told = HashSet::new();
+        let mut producers = JoinSet::new();
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 unsaid = hub.next_unsaid() => self.say_all(hub, unsaid).await,
                 _ = look.tick() => self.look_after(hub, shared.timers.now()),
+                () = self.more_untold.notified() => {
+                    for speaker in std::mem::take(&mut *self.untold()) {
+                        let principal = speaker.principal();
+                        let name = (principal.tenant.clone(), principal.device().cloned());
+                        if told.insert(name) {
+                            producers.spawn(producing::produce(Arc::clone(&shared.hub), speaker));
+                        }
+                    }
+                }
+                Some(ended) = producers.join_next() => if let Ok(Some((tenant, device))) = ended {
+                    told.remove(&(tenant, Some(device)));
+                },
             }
         }
     }

@@ -83,6 +83,13 @@ impl Speaker {
         Ok(Self { dialect, profile, state })
     }
 
+    /// Whether it is a Home Assistant that wants to be told of our devices.
+    pub(super) fn wants_devices(&self) -> bool {
+        let dialect = self.profile.get("dialect");
+        let is_off = dialect.and_then(|dialect| dialect.get("produce")) == Some(&Value::Bool(false));
+        self.dialect == "homeassistant" && !is_off
+    }
+
     /// Whether the other one speaks in the same way.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.dialect == other.dialect && self.profile == other.profile

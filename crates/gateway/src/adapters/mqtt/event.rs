@@ -251,7 +251,8 @@ impl Connection {
             None => self.session.subscribe(&requests),
         };
         if self.marks.has(Marks::SPEAKS) {
-            self.server.dialects.listens(&self.server.hub, self.session.principal());
+            let filters = requests.iter().map(|request| &request.subscribed.filter);
+            self.server.dialects.listens(&self.server.hub, self.session.principal(), filters);
         }
         let mut granted = subscribing.granted.iter();
         for code in codes.iter_mut().filter(|code| **code == ReasonCode::Success.code()) {

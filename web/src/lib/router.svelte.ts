@@ -1,9 +1,12 @@
 // Rooms by the fragment of the address: `#/devices/ID?query`.
 
+/** The rooms whose address carries what was looked for. */
+type List = "devices" | "sessions" | "retained" | "decoders";
+
 export type Route =
   | { room: "home" | "login" | "new-device" | "inbox" | "tokens" | "api" | "lost" }
   | { room: "setup"; token: string }
-  | { room: "devices" | "sessions" | "retained"; query: URLSearchParams }
+  | { room: List; query: URLSearchParams }
   | { room: "session"; id: string }
   | { room: "device"; id: string };
 
@@ -20,7 +23,10 @@ export function parseRoute(hash: string): Route {
   const [first = "", second] = parts;
   if (parts.length > 2) return { room: "lost" };
   if (first === "setup") return { room: "setup", token: second ?? "" };
-  if ((first === "devices" || first === "sessions" || first === "retained") && second === undefined)
+  if (
+    (first === "devices" || first === "sessions" || first === "retained" || first === "decoders") &&
+    second === undefined
+  )
     return { room: first, query: new URLSearchParams(query) };
   // Compared before decoding: a device may be called `new`, see `deviceHref`.
   if (first === "devices" && raw[1] === "new") return { room: "new-device" };
@@ -43,7 +49,7 @@ export function sessionHref(clientId: string): string {
 }
 
 /** The address of a list with a search. */
-export function listHref(list: "devices" | "sessions" | "retained", query: Record<string, string>): string {
+export function listHref(list: List, query: Record<string, string>): string {
   const filled = Object.entries(query).filter(([, value]) => value !== "");
   const text = new URLSearchParams(filled).toString();
   return text ? `#/${list}?${text}` : `#/${list}`;

@@ -14,6 +14,8 @@ test.each([
   ["#/sessions", "sessions"],
   ["#/retained?filter=a%2F%23", "retained"],
   ["#/retained/x", "lost"],
+  ["#/decoders?profile=door", "decoders"],
+  ["#/decoders/x", "lost"],
   ["#/nowhere", "lost"],
   ["#/tokens/x", "lost"],
   ["#/devices/a/b", "lost"],

@@ -164,3 +164,31 @@ export interface InboxRule {
   limit: number;
   accepted: number;
 }
+
+/** What devices of a kind may do, and how their bytes are read. */
+export interface Profile {
+  id: string;
+  name: string | null;
+  built_in: boolean;
+  decoder?: unknown;
+  [member: string]: unknown;
+}
+
+/** A frame that went to a decoder. */
+export interface Frame {
+  hex: string;
+  port: number | null;
+}
+
+export interface RecordedFrame extends Frame {
+  device: string;
+  at: string;
+}
+
+/** What a decoder made of a frame. */
+export interface Decoded extends Frame {
+  /** The time that the frame itself says. */
+  ts: number | null;
+  readings: { key: string; value: Value }[];
+  error: { field: string; offset: number; detail: string } | null;
+}

@@ -3,12 +3,20 @@
 
 use libfuzzer_sys::fuzz_target;
 use roost_wire::lines::Splitter;
-use roost_wire::telemetry::{Limits, Precision, line};
+use roost_wire::telemetry::{Limits, Precision, line, lines};
 
 fuzz_target!(|bytes: &[u8]| {
     match line(bytes, Precision::Nanoseconds, &Limits::default()) {
         Ok(points) => assert!(!points.is_empty() && points.len() <= bytes.len()),
         Err(error) => assert!(error.offset <= bytes.len()),
+    }
+    // One by one, they are the same unless one of them cannot be read; numbers only grow.
+    if let Ok(each) = lines(bytes, Precision::Nanoseconds, &Limits::default(), &|_, value| value == "a") {
+        let mut last = 0;
+        for (number, _) in each {
+            assert!(number > last);
+            last = number;
+        }
     }
     assert_eq!(split(bytes, bytes.len().max(1)), split(bytes, 3));
 });

@@ -1,5 +1,7 @@
 //! `/metrics` in the text format of Prometheus.
 
+mod latest;
+
 use std::fmt::Write as _;
 
 use axum::extract::State;
@@ -16,6 +18,11 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![
         get("/metrics", show)
             .about("server", "What is counted, for Prometheus; with the operator's credential")
+            .answers(200, "text/plain"),
+        get("/api/v1/metrics", latest::show)
+            .about("telemetry", "The newest numbers of the tenant's devices as gauges, for Prometheus")
+            .query("max_age", "string", "How old a value may be to be shown; 1h by default")
+            .query("label", "string", "Only devices with this label, as in the list of devices")
             .answers(200, "text/plain"),
     ]
 }

@@ -111,7 +111,9 @@ fn operation(route: &Route) -> Value {
 
 fn operation_id(route: &Route) -> String {
     let method = route.method.as_str().to_ascii_lowercase();
-    let path = route.path.trim_start_matches("/api/v1");
+    // The server's own metrics have the name of the tenant's otherwise.
+    let path =
+        if route.path == "/metrics" { "/server/metrics" } else { route.path.trim_start_matches("/api/v1") };
     let words = path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty());
     words.fold(method, |id, word| format!("{id}-{word}"))
 }

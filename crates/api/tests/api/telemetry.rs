@@ -119,3 +119,22 @@ async fn a_question_that_makes_no_sense_is_refused_with_what_to_change() {
         world.get(&format!("/api/v1/devices/a/telemetry{query}")).await.expect(422);
     }
 }
+
+#[tokio::test]
+async fn prometheus_gets_the_newest_numbers_that_are_fresh() {
+    let world = World::new().await;
+    world.device("a").await;
+    world.device("b").await;
+    world.measure("a", ("temp", NOW - 1), Reading::Number(21.5)).await;
+    world.measure("a", ("state", NOW - 1), Reading::Text("on".into())).await;
+    world.measure("b", ("temp", NOW - 7_200_000), Reading::Number(1.0)).await;
+    let head = "# HELP roost_temp The newest value of temp.\n# TYPE roost_temp gauge\n";
+    let fresh = "roost_temp{device=\"a\",key=\"temp\"} 21.5\n";
+    let answer = world.get("/api/v1/metrics").await.expect(200);
+    assert_eq!(answer.body, format!("{head}{fresh}"));
+    let old = "roost_temp{device=\"b\",key=\"temp\"} 1\n";
+    let all = world.get("/api/v1/metrics?max_age=3h").await.expect(200);
+    assert_eq!(all.body, format!("{head}{fresh}{old}"));
+    world.get("/api/v1/metrics?max_age=soon").await.expect(422);
+    world.get("/api/v1/metrics?other=1").await.expect(422);
+}

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use super::{olimex, spot};
+use super::{influx, olimex, spot};
 use crate::shared::Shared;
 
 /// Their routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    spot::routes().merge(olimex::routes()).with_state(shared)
+    spot::routes().merge(olimex::routes()).merge(influx::routes()).with_state(shared)
 }
 
 /// The path as it is routed, where firmware is free to write it otherwise.

@@ -5,6 +5,7 @@ pub(crate) mod decoders;
 pub(crate) mod dialect;
 pub(crate) mod dialects;
 pub mod http;
+pub(crate) mod influx;
 pub(crate) mod live;
 pub(crate) mod mqtt;
 pub(crate) mod olimex;

@@ -77,7 +77,7 @@ impl SaidPublish {
                 let bytes = from_base64(text);
                 bytes.map(Bytes::from).ok_or_else(|| Problem::invalid("`payload_base64` is no base64."))
             }
-            _ => Err(Problem::unreadable("Send `payload`, or bytes as `payload_base64`.")),
+            _ => Err(Problem::invalid("Send `payload`, or bytes as `payload_base64`.")),
         }
     }
 }

@@ -7,6 +7,7 @@ mod common;
 mod decoders;
 mod durable;
 mod http;
+mod influx;
 mod limits;
 mod live;
 mod login;

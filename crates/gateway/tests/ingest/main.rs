@@ -7,6 +7,8 @@ mod lines;
 mod packed;
 mod publish;
 mod query;
+mod radio;
 mod store;
 mod telemetry;
+mod thingsboard;
 mod world;

@@ -2,8 +2,8 @@
 //!
 //! `{"listen":"spot","serial":"1187"}` and `{"listen":"olimex","token":"…"}` name one device in the
 //! whole server, since nothing else says whose it is. All others name one device under one gateway
-//! of one tenant (or under none): `{"listen":"unit","ip":"192.168.2.10"}`, and
-//! `{"listen":DIALECT,"name":…}` for what a dialect finds behind somebody's connection.
+//! of one tenant (or under none): `{"listen":"unit","ip":"192.168.2.10"}`,
+//! `{"listen":"lorawan","eui":…}`, `{"listen":"sigfox","id":…}`, and `{"listen":DIALECT,"name":…}` for what a dialect finds behind somebody's connection.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +19,8 @@ use super::profile::DIALECT_PROFILES;
 /// The longest name in a link, in bytes.
 pub(crate) const LINK_NAME_LENGTH_MAX: usize = 128;
 /// Which member of a link is its name; `name` for all dialects that are not here.
-const NAMING_MEMBERS: [(&str, &str); 3] = [("spot", "serial"), ("olimex", "token"), ("unit", "ip")];
+const NAMING_MEMBERS: [(&str, &str); 5] =
+    [("spot", "serial"), ("olimex", "token"), ("unit", "ip"), ("lorawan", "eui"), ("sigfox", "id")];
 /// Names of these count in the whole server.
 const SERVER_WIDE: [&str; 2] = ["spot", "olimex"];
 /// Stands for the gateway where there is none; no id begins with a dot.

@@ -12,7 +12,7 @@ use crate::storage::{Key, Revision, StorageError};
 use super::fact;
 
 /// The dialects that have a built-in profile of their name.
-pub const DIALECT_PROFILES: [&str; 17] = [
+pub const DIALECT_PROFILES: [&str; 19] = [
     "native",
     "thingsboard",
     "homeassistant",
@@ -28,6 +28,8 @@ pub const DIALECT_PROFILES: [&str; 17] = [
     "senml",
     "olimex",
     "spot",
+    "lorawan",
+    "sigfox",
     "iot-base",
     "generic",
 ];

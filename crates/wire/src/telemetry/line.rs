@@ -1,7 +1,11 @@
 //! InfluxDB line protocol: `measurement,tag=v field=1.5,other=2i 1700000000000000000`.
 
+mod each;
+
 use super::{Limits, Point, TelemetryError, TelemetryErrorKind, Value};
 use crate::json::{Keys, duplicate};
+use each::named;
+pub use each::{Line, Lines, Naming, lines};
 use std::borrow::Cow;
 
 /// The unit of the time at a line's end.
@@ -12,16 +16,20 @@ pub enum Precision {
     Microseconds,
     Milliseconds,
     Seconds,
+    Minutes,
+    Hours,
 }
 
 impl Precision {
-    /// `ns`, `us`, `ms` or `s`, as in InfluxDB's `precision` parameter.
+    /// `ns`, `us`, `ms`, `s`, `m` or `h`, as in InfluxDB's `precision` parameter.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "ns" | "n" => Precision::Nanoseconds,
             "us" | "u" => Precision::Microseconds,
             "ms" => Precision::Milliseconds,
             "s" => Precision::Seconds,
+            "m" => Precision::Minutes,
+            "h" => Precision::Hours,
             _ => return None,
         })
     }
@@ -32,6 +40,8 @@ impl Precision {
             Precision::Microseconds => time.div_euclid(1_000),
             Precision::Milliseconds => time,
             Precision::Seconds => time.saturating_mul(1_000),
+            Precision::Minutes => time.saturating_mul(60_000),
+            Precision::Hours => time.saturating_mul(3_600_000),
         }
     }
 }
@@ -58,7 +68,7 @@ pub fn line<'a>(
         match cursor.peek() {
             None => break,
             Some(b'#') => cursor.skip_line(),
-            Some(_) => read_line(&mut cursor, precision, limits, &mut points)?,
+            Some(_) => drop(read_line(&mut cursor, precision, (limits, None), &mut points)?),
         }
     }
     if points.is_empty() {
@@ -67,13 +77,14 @@ pub fn line<'a>(
     Ok(points)
 }
 
+/// Reads a line, and gives the value of the tag that names its device, where one may.
 fn read_line<'a>(
     cursor: &mut Cursor<'a>,
     precision: Precision,
-    limits: &Limits,
+    (limits, naming): (&Limits, Option<Naming<'_>>),
     points: &mut Vec<Point<'a>>,
-) -> Result<(), TelemetryError> {
-    let prefix = prefix(cursor, limits)?;
+) -> Result<Option<String>, TelemetryError> {
+    let (prefix, device) = prefix(cursor, limits, naming)?;
     let first = points.len();
     let mut keys = Keys::default();
     loop {
@@ -102,11 +113,15 @@ fn read_line<'a>(
     for point in points.iter_mut().skip(first) {
         point.ts = ts;
     }
-    Ok(())
+    Ok(device)
 }
 
-/// Measurement and tags, up to the first field.
-fn prefix(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<String, TelemetryError> {
+/// Measurement and tags, up to the first field; the tag that names the device stands apart.
+fn prefix(
+    cursor: &mut Cursor<'_>,
+    limits: &Limits,
+    naming: Option<Naming<'_>>,
+) -> Result<(String, Option<String>), TelemetryError> {
     let offset = cursor.at;
     let mut prefix = cursor.name(b", \n").into_owned();
     if prefix.is_empty() {
@@ -125,6 +140,7 @@ fn prefix(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<String, TelemetryE
         limits.check_keys(tags.len(), cursor.at)?;
     }
     tags.sort_unstable();
+    let device = naming.and_then(|names| named(&mut tags, names));
     for (tag, value) in tags {
         for part in [".", &tag, "=", &value] {
             prefix.push_str(part);
@@ -135,7 +151,7 @@ fn prefix(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<String, TelemetryE
         return Err(cursor.syntax("a space and the fields must follow the measurement and tags"));
     }
     cursor.skip_any_of(b" \t");
-    Ok(prefix)
+    Ok((prefix, device))
 }
 
 fn value<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Value<'a>, TelemetryError> {

@@ -19,7 +19,7 @@ pub use cbor::cbor;
 pub use error::{TelemetryError, TelemetryErrorKind};
 pub use format::{Format, Payload, base_name_is_of, decode};
 pub use json::json;
-pub use line::{Precision, line};
+pub use line::{Line, Lines, Naming, Precision, line, lines};
 pub use senml::{senml_cbor, senml_json};
 pub use time::{DeviceClock, parse_duration, parse_rfc3339, parse_since, settle};
 pub use value::{cbor_to_json, json_to_cbor};

@@ -17,7 +17,11 @@ use serde_json::{Map, Value, json};
 const EVENT_NAME_LENGTH_MAX: usize = 128;
 
 /// A message of its readings, as the device would have published it on `telemetry`.
-pub(super) fn telemetry(device: &DeviceId, readings: Vec<Reading>, now: Timestamp) -> Option<Message> {
+pub(in crate::adapters) fn telemetry(
+    device: &DeviceId,
+    readings: Vec<Reading>,
+    now: Timestamp,
+) -> Option<Message> {
     let topic = Topic::parse(&format!("devices/{device}/telemetry")).ok()?;
     let mut samples: Vec<(Timestamp, Map<String, Value>)> = Vec::new();
     for reading in &readings {
@@ -42,7 +46,12 @@ pub(super) fn telemetry(device: &DeviceId, readings: Vec<Reading>, now: Timestam
 }
 
 /// An event, under a name that is one level of a topic.
-pub(super) fn event(device: &DeviceId, name: &str, payload: &[u8], now: Timestamp) -> Option<Message> {
+pub(in crate::adapters) fn event(
+    device: &DeviceId,
+    name: &str,
+    payload: &[u8],
+    now: Timestamp,
+) -> Option<Message> {
     let is_plain = |letter: &char| !matches!(letter, '/' | '+' | '#') && !letter.is_control();
     let name: String = name.chars().filter(is_plain).take(EVENT_NAME_LENGTH_MAX / 4).collect();
     let name = if name.is_empty() { "event" } else { name.as_str() };

@@ -5,7 +5,7 @@
 
 mod commands;
 mod hearing;
-mod mapping;
+pub(in crate::adapters) mod mapping;
 mod producing;
 mod speaker;
 

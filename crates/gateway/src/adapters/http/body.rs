@@ -71,7 +71,8 @@ pub(super) async fn json<T: DeserializeOwned>(request: Request, length_max: usiz
     parse(&read(request, length_max).await?)
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+/// Reads JSON within the usual bounds.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     if let Err(error) = check(bytes, &Limits::default()) {
         let detail = format!("The body is no JSON that can be taken: {error}.");
         let problem = if error.is_syntax() { Problem::unreadable(detail) } else { Problem::invalid(detail) };

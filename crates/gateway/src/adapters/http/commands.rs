@@ -50,14 +50,14 @@ pub(super) async fn fetch(
     let Query(Fetch { wait }) =
         query.map_err(|rejection| Problem::invalid(sentence(&rejection.body_text())))?;
     let wait = wait.as_deref().map(read_wait).transpose()?.unwrap_or_default();
-    let taken = take(&ingest, &caller, &device, wait).await?;
+    let taken = take(&ingest, &caller, &device, (wait, COMMANDS_MAX)).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({ "items": shown(&taken) }))).into_response())
 }
 
 /// What waits for the calling device now, for an answer to something else; it counts as sent.
 pub(super) async fn waiting(ingest: &Ingest, caller: &Caller) -> Result<Value, Problem> {
     let device = acting(caller)?;
-    Ok(shown(&take(ingest, caller, &device, Duration::ZERO).await?))
+    Ok(shown(&take(ingest, caller, &device, (Duration::ZERO, COMMANDS_MAX)).await?))
 }
 
 fn shown(commands: &[Command]) -> Value {
@@ -65,20 +65,21 @@ fn shown(commands: &[Command]) -> Value {
 }
 
 /// The device in whose name the caller speaks.
-fn acting(caller: &Caller) -> Result<DeviceId, Problem> {
+pub(super) fn acting(caller: &Caller) -> Result<DeviceId, Problem> {
     let device = caller.own_device()?;
     access::may(&caller.0, Action::ActAs(&device)).map_err(denied)?;
     Ok(device)
 }
 
-async fn take(
+/// Takes so many commands, once there is one.
+pub(super) async fn take(
     ingest: &Ingest,
     caller: &Caller,
     device: &DeviceId,
-    wait: Duration,
+    (wait, count_max): (Duration, usize),
 ) -> Result<Vec<Command>, Problem> {
     let (hub, tenant) = (&ingest.hub, caller.tenant());
-    let mut taken = hub.take_commands(tenant, device, COMMANDS_MAX).await?;
+    let mut taken = hub.take_commands(tenant, device, count_max).await?;
     if !taken.is_empty() || wait.is_zero() {
         return Ok(taken);
     }
@@ -90,7 +91,7 @@ async fn take(
             break;
         }
         caller.still_holds(ingest)?;
-        taken = hub.take_commands(tenant, device, COMMANDS_MAX).await?;
+        taken = hub.take_commands(tenant, device, count_max).await?;
     }
     caller.seen(ingest);
     Ok(taken)
@@ -119,9 +120,7 @@ pub(super) async fn answer(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
-    let device = acting(&caller)?;
-    let unknown = || Problem::not_found("This device has no such command.");
-    let id = id.ok().and_then(|Path(id)| CommandId::parse(&id).ok()).ok_or_else(unknown)?;
+    let id = id.map(|Path(id)| id).unwrap_or_default();
     let said: Map<String, Value> = body::json(request, ingest.body_length_max).await?;
     if let Some(name) = said.keys().find(|name| !["ok", "result", "error"].contains(&name.as_str())) {
         let detail = format!("`{name}` is not known: a result has `ok`, and `result` or `error`.");
@@ -129,8 +128,22 @@ pub(super) async fn answer(
     }
     let answer = Answer::parse(Value::Object(said).to_string().as_bytes());
     let answer = answer.map_err(|why| Problem::invalid(sentence(&why)))?;
+    take_answer(&ingest, &caller, &id, answer).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends a command of the calling device with its answer.
+pub(super) async fn take_answer(
+    ingest: &Ingest,
+    caller: &Caller,
+    id: &str,
+    answer: Answer,
+) -> Result<(), Refusal> {
+    let device = acting(caller)?;
+    let unknown = || Problem::not_found("This device has no such command.");
+    let id = CommandId::parse(id).map_err(|_no_id| unknown())?;
     match ingest.hub.answer_command(caller.tenant(), &device, &id, answer).await {
-        Ok(_command) => Ok(StatusCode::NO_CONTENT),
+        Ok(_command) => Ok(()),
         Err(AnswerError::Unknown) => Err(unknown().into()),
         Err(error @ AnswerError::Late(_)) => {
             let detail = format!("{} It stays so.", sentence(&error.to_string()));

@@ -9,8 +9,10 @@ mod gunzip;
 mod lines;
 mod publish;
 mod query;
+mod radio;
 mod refusal;
 mod telemetry;
+mod thingsboard;
 pub(super) mod unpack;
 mod waiting;
 
@@ -55,5 +57,7 @@ pub fn router(hub: Arc<Hub>, settings: &Settings) -> Router {
         .route("/api/v1/me/commands", get(commands::fetch).head(commands::not_by_head))
         .route("/api/v1/me/commands/{cid}/result", post(commands::answer))
         .route("/api/v1/publish", post(publish::publish))
+        .route("/api/v1/radio/{operator}", post(radio::take))
+        .merge(thingsboard::routes())
         .with_state(Arc::new(ingest))
 }

@@ -58,7 +58,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("mqtt", Kind::Door, "0.0.0.0:1883", "MQTT 3.1.1 and 5.0"),
     setting("mqtts", Kind::Door, "off", "The same over TLS; 0.0.0.0:8883 once tls.cert is set"),
     setting("coap", Kind::Door, "0.0.0.0:5683", "CoAP over UDP; at 0.0.0.0 over IPv6 as well"),
-    setting("coaps", Kind::Door, "0.0.0.0:5684", "CoAP over DTLS 1.2, with pre-shared keys"),
+    setting("coaps", Kind::Door, "0.0.0.0:5684", "CoAP over DTLS 1.2, with pre-shared keys, and with certificates once `tls.cert` is set"),
     setting("sql", Kind::Text, "", "URL of a roost-sql that answers POST /sql (not in this version yet)"),
     setting("nats", Kind::Text, "", "NATS URLs: a cluster in place of the embedded store (not in this version yet)"),
     setting("admin_token", Kind::Secret, "", "At the first start, an owner's API token with this text in tenant default"),

@@ -58,13 +58,15 @@ fn the_unit_of_time_is_told_not_guessed() {
         ("us", "1700000000123456", 1_700_000_000_123),
         ("ms", "1700000000123", 1_700_000_000_123),
         ("s", "1700000000", 1_700_000_000_000),
+        ("m", "28333333", 1_699_999_980_000),
+        ("h", "472222", 1_699_999_200_000),
     ] {
         let text = format!("m v=1 {time}");
         let precision = Precision::from_name(name).unwrap();
         let points = line(text.as_bytes(), precision, &Limits::default()).unwrap();
         assert_eq!(points[0].ts, Some(expected), "{name}");
     }
-    assert_eq!(Precision::from_name("h"), None);
+    assert_eq!(Precision::from_name("d"), None);
 }
 
 #[test]

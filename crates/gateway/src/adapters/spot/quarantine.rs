@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::inbox::{Proposed, Recognised};
+use roost_hub::storage::StorageError;
 use roost_wire::spot::{self, Body as Said, Splitter};
 use serde_json::{Map, Value};
 
@@ -41,10 +42,17 @@ pub(super) async fn take(shared: &Arc<Shared>, tenant: &TenantId, serial: &str, 
             }
         }
     }
-    match shared.hub.recognise(tenant, recognised(serial, Value::Object(sample))) {
-        Ok(_) => answer(Vec::new()),
+    match wait(shared, tenant, recognised(serial, Value::Object(sample))).await {
+        Ok(()) => answer(Vec::new()),
         Err(error) => Problem::from(error).into_response(),
     }
+}
+
+/// Durable when it returns: the answer tells the Spot to forget what it sent.
+async fn wait(shared: &Shared, tenant: &TenantId, recognised: Recognised) -> Result<(), StorageError> {
+    shared.hub.recognise(tenant, recognised)?;
+    let written = shared.hub.store().log.end();
+    shared.hub.durable(written).await
 }
 
 /// A Spot as it is proposed to whoever lets it in, or to a rule.

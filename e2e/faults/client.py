@@ -72,6 +72,8 @@ class Client:
         self.name, self.version, self.complaints = name, version, []
         self.options = {"keep_alive": keep_alive, "will": will, "user": user, "password": password}
         self.link, self.has_session, self.losses, self._answers = None, False, 0, {}
+        # Whether the server has taken the connection: before, nothing but CONNECT may be sent on it.
+        self.is_connected = False
         self._closed = asyncio.Event()
 
     async def connect(self, door, source=None):
@@ -92,7 +94,7 @@ class Client:
         is_there = bool(flags & 1)
         if self.has_session and not is_there:
             self.complaints.append(f"{self.name}: its session is gone")
-        self.has_session = self.is_kept
+        self.has_session, self.is_connected = self.is_kept, True
         self.resumed()
         return is_there
 
@@ -136,7 +138,7 @@ class Client:
 
     def gone(self):
         """The connection ended, by whomever."""
-        self.losses += 1
+        self.losses, self.is_connected = self.losses + 1, False
         self._closed.set()
         for waiting in self._answers.values():
             if not waiting.done():

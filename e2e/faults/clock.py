@@ -17,7 +17,7 @@ KEEP_ALIVE, CLIENTS = 10, 20
 async def ping(clients):
     while True:
         for one in clients:
-            if one.link:
+            if one.is_connected:
                 one.send_ping()
         await asyncio.sleep(KEEP_ALIVE / 4)
 

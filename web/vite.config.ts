@@ -2,7 +2,11 @@ import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
 
 // `npm run dev` talks to a server on this address: Roost itself, or dev/mock.mjs.
-const backend = process.env["ROOST_URL"] ?? "http://127.0.0.1:8080";
+const backend = {
+  target: process.env["ROOST_URL"] ?? "http://127.0.0.1:8080",
+  // The server takes a cookie only from its own pages: `Host` must stay what `Origin` says, the address of `vite dev`.
+  changeOrigin: false,
+};
 
 export default defineConfig({
   plugins: [svelte()],

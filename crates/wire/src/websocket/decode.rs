@@ -2,8 +2,11 @@ use super::header::{self, Header, Opcode};
 use super::utf8::Utf8;
 use super::{CloseError, Kind};
 
-/// A message in more fragments than this is refused.
-const FRAGMENTS_MAX: u16 = 1_024;
+/// A message with more small fragments than this is refused (W-11). Of larger ones there can be no more
+/// than its length has room for.
+const SMALL_FRAGMENTS_MAX: u16 = 1_024;
+/// A fragment with fewer payload bytes is small.
+const FRAGMENT_LENGTH_MIN: u64 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -42,7 +45,7 @@ struct Open {
     kind: Kind,
     /// Payload bytes that its frames have announced.
     announced: u32,
-    fragments: u16,
+    small_fragments: u16,
     utf8: Utf8,
     is_begun: bool,
 }
@@ -150,7 +153,8 @@ impl Decoder {
 
     /// The message as it stands with the frame of this header.
     fn message_with(&self, header: &Header) -> Result<Open, CloseError> {
-        let begin = |kind| Open { kind, announced: 0, fragments: 0, utf8: Utf8::default(), is_begun: false };
+        let begin =
+            |kind| Open { kind, announced: 0, small_fragments: 0, utf8: Utf8::default(), is_begun: false };
         let mut message = match (header.opcode, self.message) {
             (Opcode::Continuation, Some(message)) => message,
             (Opcode::Continuation, None) => {
@@ -167,9 +171,11 @@ impl Decoder {
             .and_then(|length| message.announced.checked_add(length))
             .filter(|announced| *announced <= self.limits.message_max)
             .ok_or(CloseError::too_big("a message is too long"))?;
-        message.fragments = message.fragments.saturating_add(1);
-        if message.fragments > FRAGMENTS_MAX {
-            return Err(CloseError::too_big("a message has too many fragments"));
+        if header.payload_length < FRAGMENT_LENGTH_MIN {
+            message.small_fragments = message.small_fragments.saturating_add(1);
+        }
+        if message.small_fragments > SMALL_FRAGMENTS_MAX {
+            return Err(CloseError::too_big("a message has too many small fragments"));
         }
         Ok(message)
     }

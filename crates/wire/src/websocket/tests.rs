@@ -187,6 +187,13 @@ fn w_11_empty_fragments_are_bounded() {
 }
 
 #[test]
+fn w_11_small_fragments_are_bounded_and_large_ones_by_the_length_of_the_message() {
+    check_error(&[raw(0x02, b""), raw(0x00, &[7; 63]).repeat(1_024)].concat(), 1009);
+    let bytes = [raw(0x02, b""), raw(0x00, &[7; 64]).repeat(1_500), raw(0x80, b"")].concat();
+    assert_eq!(served(&bytes), [Seen::Message(Kind::Binary, vec![7; 96_000])]);
+}
+
+#[test]
 fn w_12_text_must_be_utf8_across_fragments() {
     let good = [raw(0x01, b"\xf0\x9f"), raw(0x00, b""), raw(0x80, b"\x98\x80")].concat();
     assert_eq!(served(&good), [Seen::Message(Kind::Text, b"\xf0\x9f\x98\x80".to_vec())]);

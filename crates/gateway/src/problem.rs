@@ -111,6 +111,15 @@ impl Problem {
         })
     }
 
+    /// The `Connection` of an answer with which the connection ends.
+    pub(crate) fn connection(&self) -> &'static str {
+        // RFC 9110 section 7.8: who names a protocol in `Upgrade` says so here.
+        match self.headers.iter().any(|(name, _)| name == header::UPGRADE) {
+            true => "close, upgrade",
+            false => "close",
+        }
+    }
+
     /// The whole answer, for a connection that never comes as far as a router and ends with it.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let reason = self.status.canonical_reason().unwrap_or("Refused");
@@ -120,7 +129,8 @@ impl Problem {
             text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
         }
         let length = document.len();
-        text.push_str("Content-Type: application/problem+json\r\nConnection: close\r\n");
+        let connection = self.connection();
+        text.push_str(&format!("Content-Type: application/problem+json\r\nConnection: {connection}\r\n"));
         text.push_str(&format!("Content-Length: {length}\r\n\r\n{document}"));
         text.into_bytes()
     }

@@ -34,8 +34,6 @@ use crate::http::socket::{self, Ended, Received, Socket};
 use crate::problem::Problem;
 use crate::shared::Shared;
 
-/// Pings without an answer before we hang up (W-16).
-const UNANSWERED_MAX: u32 = 2;
 /// Mistakes before we hang up (W-21).
 const ERRORS_MAX: u32 = 10;
 /// Messages taken from the session at once.
@@ -350,14 +348,7 @@ impl Live {
         if !self.server.hub.principal_holds(self.session.principal()).unwrap_or(false) {
             return Err(closing(CloseReason::NotAuthorized));
         }
-        if self.socket.unanswered >= UNANSWERED_MAX {
-            return match self.socket.has_room() {
-                true => Err((close_code::POLICY_VIOLATION, "two pings without an answer", Leave::Lost)),
-                false => Err((close_code::TRY_AGAIN_LATER, "too slow", Leave::Lost)),
-            };
-        }
-        self.socket.ping(b"");
-        Ok(())
+        self.socket.look_after().map_err(|(code, reason)| (code, reason, Leave::Lost))
     }
 }
 

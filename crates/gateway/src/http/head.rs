@@ -95,6 +95,26 @@ impl<'a> Head<'a> {
             .map(|(_, value)| *value)
     }
 
+    /// Whether bytes of a body follow.
+    pub(crate) fn has_body(&self) -> bool {
+        let is_some = |length: &[u8]| length.iter().any(|digit| *digit != b'0');
+        self.all("content-length").any(is_some) || self.all("transfer-encoding").next().is_some()
+    }
+
+    /// The head of a request that hyper has read.
+    pub(crate) fn of<B>(request: &'a http::Request<B>) -> Self {
+        let version =
+            if request.version() == http::Version::HTTP_10 { Version::Http10 } else { Version::Http11 };
+        let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Self {
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            version,
+            headers: headers.collect(),
+        }
+    }
+
     fn check(&self) -> Result<(), Problem> {
         if self.all("host").count() != 1 {
             return Err(Problem::unreadable("Send exactly one Host header."));

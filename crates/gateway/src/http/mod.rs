@@ -7,30 +7,29 @@ pub(crate) mod credentials;
 mod head;
 mod rewind;
 pub(crate) mod socket;
+mod upgrade;
 pub(crate) mod websocket;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use roost_hub::limit::Limit;
-use roost_hub::principal::Principal;
 use roost_wire::mqtt::{ForeignProtocol, foreign_protocol};
-use roost_wire::websocket::handshake::{self, Upgrade};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::adapters::spot::BODY_IDLE_MAX;
-use crate::adapters::{dialects, live, mqtt, olimex};
+use crate::adapters::{dialects, echo, live, mqtt, olimex};
 use crate::admission::{Admitted, SLOWED_BY, Welcome};
 use crate::listener::asked;
 use crate::problem::Problem;
@@ -39,10 +38,10 @@ use body::PacedBody;
 pub(crate) use body::{LINE_TYPES, TooSlow};
 use cors::Asking;
 pub use cors::{InvalidOrigin, Origins};
-use credentials::Credentials;
-use head::{Head, Version};
+use head::Head;
 use rewind::Rewind;
 use socket::Socket;
+use upgrade::{Accepted, Spoken};
 use websocket::WebSocketStream;
 
 /// Where a request comes from; an extension of every request.
@@ -54,37 +53,6 @@ pub struct Peer {
     pub is_secure: bool,
 }
 
-/// What is spoken on a WebSocket, by its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
-    Mqtt,
-    Live,
-    Echo,
-    /// A node of OLIMEX IoT, which says who it is in its first frames.
-    OlimexNode,
-    /// A page that was made for the server of OLIMEX IoT.
-    OlimexPage,
-}
-
-impl Spoken {
-    fn of(head: &Head<'_>) -> Option<Self> {
-        match head.path {
-            "/mqtt" => Some(Self::Mqtt),
-            "/api/v1/ws" => Some(Self::Live),
-            "/api/v1/echo" => Some(Self::Echo),
-            // Without an upgrade, these are the dashboard and events that are posted.
-            "/events" | "/"
-                if head.get("upgrade").is_some_and(|upgrade| handshake::lists(upgrade, "websocket")) =>
-            {
-                Some(Self::OlimexNode)
-            }
-            "/clients" => Some(Self::OlimexPage),
-            path if path.starts_with("/clients/api-key/") => Some(Self::OlimexPage),
-            _ => None,
-        }
-    }
-}
-
 /// What an HTTP door gives to its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpDoor {
@@ -93,7 +61,7 @@ pub(crate) struct HttpDoor {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stream, peer: mqtt::Peer) {
+pub(crate) async fn serve(door: HttpDoor, server: Admitted, mut stream: Stream, peer: mqtt::Peer) {
     let mut buffer = Vec::new();
     let read = read_head(&mut stream, &mut buffer, door.shutdown.clone());
     let length = match tokio::time::timeout(server.settings.login_timeout, read).await {
@@ -126,19 +94,34 @@ pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stre
         }
     };
     let Some(spoken) = Spoken::of(&head) else {
-        return hand_over(door, &server, Rewind::new(buffer, stream), &peer).await;
+        let upgraded = hand_over(&door, &server, Rewind::new(buffer, stream), &peer).await;
+        if let Some((accepted, stream, behind)) = upgraded {
+            speak(door, server, accepted, (stream, behind), peer).await;
+        }
+        return;
     };
     let behind = buffer.get(length..).unwrap_or_default().to_vec();
-    let (answer, principal) = match upgrade(&head, spoken, &server, &peer).await {
-        Ok(upgraded) => upgraded,
+    let accepted = match upgrade::accept(&head, spoken, &server, &peer).await {
+        Ok(accepted) => accepted,
         Err(problem) => return refuse(stream, &problem).await,
     };
-    if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
+    if stream.write_all(&accepted.to_bytes()).await.is_err() || stream.flush().await.is_err() {
         return;
     }
     drop(buffer);
+    speak(door, server, accepted, (stream, behind), peer).await;
+}
+
+/// Serves a connection whose upgrade was answered; some bytes came behind the request.
+async fn speak(
+    door: HttpDoor,
+    mut server: Admitted,
+    accepted: Accepted,
+    (stream, behind): (Stream, Vec<u8>),
+    peer: mqtt::Peer,
+) {
     server.became_websocket();
-    match (spoken, principal) {
+    match (accepted.spoken, accepted.principal) {
         (Spoken::Mqtt, _) => {
             let stream = Stream::WebSocket(Box::new(WebSocketStream::new(stream, behind)));
             mqtt::serve(server, stream, peer).await;
@@ -147,16 +130,12 @@ pub(crate) async fn serve(door: HttpDoor, mut server: Admitted, mut stream: Stre
         (Spoken::OlimexPage, Some(principal)) => {
             olimex::serve_page(server, Socket::new(stream, &behind), principal, peer).await;
         }
-        // Who asks was recognised at the upgrade.
-        (Spoken::OlimexPage, None) => {}
         (Spoken::OlimexNode, _) => olimex::serve(server, Socket::new(stream, &behind), peer).await,
-        (Spoken::Echo, _) => {
-            let mut shutdown = door.shutdown;
-            tokio::select! {
-                () = socket::echo(Socket::new(stream, &behind)) => {}
-                () = asked(&mut shutdown) => {}
-            }
+        (Spoken::Echo, Some(principal)) => {
+            echo::serve(server, Socket::new(stream, &behind), principal, door.shutdown).await;
         }
+        // Who asks was recognised at the upgrade.
+        (Spoken::OlimexPage | Spoken::Echo, None) => {}
     }
 }
 
@@ -211,82 +190,22 @@ async fn refuse(mut stream: Stream, problem: &Problem) {
     mqtt::part(&mut stream, &problem.to_bytes()).await;
 }
 
-/// What an upgrade is answered with, and who asks for it.
-async fn upgrade(
-    head: &Head<'_>,
-    spoken: Spoken,
-    server: &Admitted,
-    peer: &mqtt::Peer,
-) -> Result<(Vec<u8>, Option<Arc<Principal>>), Problem> {
-    if head.method != "GET" {
-        return Err(Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "Method not allowed",
-            "This path takes GET with an upgrade to WebSocket.",
-        ));
-    }
-    if head.version == Version::Http10 {
-        return Err(Problem::unreadable("WebSocket begins with HTTP/1.1."));
-    }
-    let connection = head.list("connection");
-    let request = Upgrade {
-        connection: connection.as_deref(),
-        upgrade: head.get("upgrade"),
-        key: head.get("sec-websocket-key"),
-        version: head.get("sec-websocket-version"),
-    };
-    let accept = handshake::check(&request).map_err(|error| {
-        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        let problem =
-            Problem::new(status, "no-upgrade", "This is a WebSocket", format!("The request {error}."));
-        match error.header() {
-            Some((_, version)) => problem
-                .header(HeaderName::from_static("sec-websocket-version"), HeaderValue::from_static(version)),
-            None => problem,
-        }
-    })?;
-    if spoken == Spoken::Mqtt {
-        // [MQTT-6.0.0-3]
-        let protocols = head.list("sec-websocket-protocol").unwrap_or_default();
-        if !handshake::lists(&protocols, "mqtt") {
-            return Err(Problem::unreadable(
-                "Ask for the sub-protocol `mqtt`: Sec-WebSocket-Protocol: mqtt.",
-            ));
-        }
-        return Ok((handshake::response(&accept, Some("mqtt"), &[]), None));
-    }
-    if spoken == Spoken::OlimexNode {
-        // Its `Authorization` and `Origin: null` count for nothing, as at the system's own server.
-        return Ok((handshake::response(&accept, None, &[]), None));
-    }
-    let of_path = head.path.strip_prefix("/clients/api-key/").map(str::to_owned);
-    let authorization = head.get("authorization").filter(|_| of_path.is_none());
-    let token = of_path.or_else(|| credentials::of_query(head.query, "token"));
-    let shown = Credentials {
-        authorization,
-        cookie: head.get("cookie"),
-        origin: head.get("origin"),
-        host: head.get("host"),
-        token: token.as_deref(),
-    };
-    let principal = shown.recognise(&server.hub, peer.address.ip()).await?;
-    if spoken == Spoken::Echo && principal.is_none() {
-        return Err(Problem::unauthenticated("Send `Authorization: Bearer TOKEN`, or `?token=TOKEN`."));
-    }
-    if spoken == Spoken::OlimexPage && principal.as_ref().is_none_or(|who| who.device().is_some()) {
-        return Err(Problem::forbidden("Sign in at the dashboard first, or use /clients/api-key/TOKEN."));
-    }
-    Ok((handshake::response(&accept, None, &[]), principal))
-}
+/// A connection that became a WebSocket, and the bytes that came behind the request.
+type Upgraded = (Accepted, Stream, Vec<u8>);
 
-/// Lets hyper and the router answer this and all further requests of the connection.
-async fn hand_over(door: HttpDoor, server: &Admitted, stream: Rewind, peer: &mqtt::Peer) {
-    let HttpDoor { router, mut shutdown } = door;
-    let seen = Peer { address: peer.address, is_secure: peer.is_secure };
-    let is_stopping = shutdown.clone();
-    let service = service_fn(move |request| {
-        let begun = Begun { router: router.clone(), peer: seen, stops: *is_stopping.borrow() };
+/// Lets hyper and the router answer this and all further requests of the connection, until one is an
+/// upgrade to WebSocket.
+async fn hand_over(
+    door: &HttpDoor,
+    server: &Admitted,
+    stream: Rewind,
+    peer: &mqtt::Peer,
+) -> Option<Upgraded> {
+    let switching = Mutex::new(None);
+    let mut shutdown = door.shutdown.clone();
+    let service = service_fn(|request| {
+        let stops = *door.shutdown.borrow();
+        let begun = Begun { router: door.router.clone(), peer, stops, switching: &switching };
         begun.answer(request, server)
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -295,28 +214,38 @@ async fn hand_over(door: HttpDoor, server: &Admitted, stream: Rewind, peer: &mqt
         .header_read_timeout(server.settings.login_timeout)
         .max_headers(100)
         .max_buf_size(head::HEAD_LENGTH_MAX);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = asked(&mut shutdown) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let served = {
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            served = connection.as_mut() => served,
+            () = asked(&mut shutdown) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = served {
         tracing::debug!(address = %peer.address, %error, "HTTP connection ended");
+        return None;
     }
+    let (accepted, on_upgrade) = switching.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<Rewind>>().ok()?;
+    let (stream, mut behind) = parts.io.into_inner().into_parts();
+    behind.splice(0..0, parts.read_buf);
+    Some((accepted, stream, behind))
 }
 
 /// A request that was begun.
-struct Begun {
+struct Begun<'a> {
     router: axum::Router,
-    peer: Peer,
+    peer: &'a mqtt::Peer,
     /// Whether the server was asked to stop before.
     stops: bool,
+    switching: &'a Mutex<Option<(Accepted, OnUpgrade)>>,
 }
 
-impl Begun {
+impl Begun<'_> {
     async fn answer(
         self,
         request: http::Request<Incoming>,
@@ -326,19 +255,38 @@ impl Begun {
             return Ok(closing(&stops()));
         }
         let asking = Asking::of(&request, &server.settings.origins);
-        let mut response = match asking.preflight() {
-            Some(response) => response,
-            None => answer(self.router, request, self.peer, server).await?,
-        };
+        if let Some(mut response) = asking.preflight() {
+            asking.allow(&mut response);
+            return Ok(response);
+        }
+        let head = Head::of(&request);
+        if let Some(spoken) = Spoken::of(&head) {
+            let accepted = upgrade::accept(&head, spoken, server, self.peer).await;
+            return Ok(self.switch(accepted, request));
+        }
+        drop(head);
+        let seen = Peer { address: self.peer.address, is_secure: self.peer.is_secure };
+        let mut response = answer(self.router, request, seen, server).await?;
         asking.allow(&mut response);
         Ok(response)
+    }
+
+    fn switch(self, accepted: Result<Accepted, Problem>, request: http::Request<Incoming>) -> Response {
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(problem) => return closing(&problem),
+        };
+        let response = accepted.to_response();
+        let mut switching = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
+        *switching = Some((accepted, hyper::upgrade::on(request)));
+        response
     }
 }
 
 /// An answer with which the connection ends.
 fn closing(problem: &Problem) -> Response {
     let mut response = problem.clone().into_response();
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static(problem.connection()));
     response
 }
 

@@ -20,6 +20,11 @@ impl Rewind {
     pub(crate) fn new(read: Vec<u8>, stream: Stream) -> Self {
         Self { read, given: 0, stream }
     }
+
+    /// The stream, and what was read of it and not given yet.
+    pub(crate) fn into_parts(self) -> (Stream, Vec<u8>) {
+        (self.stream, self.read.get(self.given..).unwrap_or_default().to_vec())
+    }
 }
 
 impl AsyncRead for Rewind {

@@ -18,6 +18,8 @@ pub(crate) const MESSAGE_LENGTH_MAX: u32 = 1024 * 1024;
 const OUTPUT_LENGTH_MAX: usize = 256 * 1024;
 /// How much more a peer may make us owe it (pongs, echoes) before we hang up.
 const OUTPUT_EXCESS_MAX: usize = 4 * 1024 * 1024;
+/// Pings without an answer before we hang up (W-16).
+const UNANSWERED_MAX: u32 = 2;
 /// How long a peer has to answer our close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,7 +39,7 @@ pub(crate) struct Socket {
     /// What the peer said with its close frame.
     pub(crate) farewell: String,
     /// Pings of ours that nobody answered.
-    pub(crate) unanswered: u32,
+    unanswered: u32,
 }
 
 /// A message that came.
@@ -170,6 +172,21 @@ impl Socket {
         self.alone.push_back(frame);
     }
 
+    /// Pings, from time to time (W-16, W-18).
+    ///
+    /// # Errors
+    /// Close code and words for a peer that is gone or stuck.
+    pub(crate) fn look_after(&mut self) -> Result<(), (u16, &'static str)> {
+        if self.unanswered < UNANSWERED_MAX {
+            self.ping(b"");
+            return Ok(());
+        }
+        match self.has_room() {
+            true => Err((close_code::POLICY_VIOLATION, "two pings without an answer")),
+            false => Err((close_code::TRY_AGAIN_LATER, "too slow")),
+        }
+    }
+
     pub(crate) fn ping(&mut self, payload: &[u8]) {
         self.unanswered += 1;
         encode_frame(Opcode::Ping, payload, &mut self.output);
@@ -187,16 +204,6 @@ impl Socket {
         };
         // Whether it arrived or not, this is the end.
         drop(tokio::time::timeout(CLOSE_TIMEOUT, said).await);
-    }
-}
-
-/// Sends every message back until the peer leaves.
-pub(crate) async fn echo(mut socket: Socket) {
-    loop {
-        match socket.next().await {
-            Ok(received) => socket.send(received.kind, &received.payload),
-            Err(ended) => return end(socket, ended).await,
-        }
     }
 }
 

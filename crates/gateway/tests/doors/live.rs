@@ -18,8 +18,12 @@ struct Live(WebSocketStream<TcpStream>);
 
 impl Live {
     async fn new(world: &World, query: &str) -> Self {
+        Self::at(world, &format!("/api/v1/ws{query}")).await
+    }
+
+    async fn at(world: &World, path: &str) -> Self {
         let stream = TcpStream::connect(world.http).await.unwrap();
-        let url = format!("ws://{}/api/v1/ws{query}", world.http);
+        let url = format!("ws://{}{path}", world.http);
         Self(tokio_tungstenite::client_async(url, stream).await.unwrap().0)
     }
 
@@ -28,8 +32,12 @@ impl Live {
     }
 
     async fn hear(&mut self) -> Value {
-        let next = tokio::time::timeout(PATIENCE, self.0.next()).await.unwrap();
-        serde_json::from_str(next.unwrap().unwrap().to_text().unwrap()).unwrap()
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.0.next()).await.unwrap();
+            if let Message::Text(text) = next.unwrap().unwrap() {
+                return serde_json::from_str(&text).unwrap();
+            }
+        }
     }
 
     async fn close_code(&mut self) -> u16 {
@@ -81,12 +89,14 @@ fn pinged_every(millis: u64) -> Settings {
 #[tokio::test]
 async fn w_16_two_pings_without_an_answer_end_the_connection() {
     let world = World::with(pinged_every(50)).await;
-    let mut silent = upgraded(&world, &format!("/api/v1/ws?token={TOKEN}"), "").await;
-    let mut heard = Vec::new();
-    tokio::time::timeout(PATIENCE, silent.read_to_end(&mut heard)).await.unwrap().unwrap();
-    let (pings, close) = heard.split_at(4);
-    assert_eq!(pings, b"\x89\x00\x89\x00");
-    assert_eq!((close[0], &close[2..4]), (0x88, &1008_u16.to_be_bytes()[..]));
+    for path in ["ws", "echo"] {
+        let mut silent = upgraded(&world, &format!("/api/v1/{path}?token={TOKEN}"), "").await;
+        let mut heard = Vec::new();
+        tokio::time::timeout(PATIENCE, silent.read_to_end(&mut heard)).await.unwrap().unwrap();
+        let (pings, close) = heard.split_at(4);
+        assert_eq!(pings, b"\x89\x00\x89\x00", "{path}");
+        assert_eq!((close[0], &close[2..4]), (0x88, &1008_u16.to_be_bytes()[..]), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -137,6 +147,16 @@ async fn w_19_a_revoked_client_is_closed() {
 }
 
 #[tokio::test]
+async fn w_19_the_echo_of_a_client_that_is_let_in_no_longer_is_closed() {
+    let world = World::with(pinged_every(50)).await;
+    let mut echo = Live::at(&world, &format!("/api/v1/echo?token={TOKEN}")).await;
+    echo.say("1").await;
+    assert_eq!(echo.hear().await, 1);
+    world.hub.delete_device(&crate::common::tenant(), &crate::common::device()).await.unwrap();
+    assert_eq!(echo.close_code().await, 1008);
+}
+
+#[tokio::test]
 async fn w_21_mistakes_are_answered_and_only_many_of_them_close() {
     let world = World::new().await;
     let mut live = Live::new(&world, &format!("?token={TOKEN}")).await;
@@ -164,9 +184,13 @@ async fn w_22_a_server_that_stops_says_so() {
     let mut live = Live::new(&world, &format!("?token={TOKEN}")).await;
     live.say(json!({ "subscribe": "me/x", "id": 1 })).await;
     live.hear().await;
+    let mut echo = Live::at(&world, &format!("/api/v1/echo?token={TOKEN}")).await;
+    echo.say("1").await;
+    echo.hear().await;
     world.ask_to_stop();
     assert_eq!(live.close_code().await, 1001);
-    drop(live);
+    assert_eq!(echo.close_code().await, 1001);
+    drop((live, echo));
     world.stop().await;
 }
 

@@ -16,13 +16,13 @@ const KEY: GeneralPurpose =
 /// What an upgrade request says in its headers; `None` for one that is missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Upgrade<'a> {
-    /// `Connection`, all values joined with commas.
+    /// `Connection`, all values joined with commas, as in the others.
     pub connection: Option<&'a str>,
     /// `Upgrade`.
     pub upgrade: Option<&'a str>,
-    /// `Sec-WebSocket-Key`.
+    /// `Sec-WebSocket-Key`; two of them are none.
     pub key: Option<&'a str>,
-    /// `Sec-WebSocket-Version`.
+    /// `Sec-WebSocket-Version`; two of them are none.
     pub version: Option<&'a str>,
 }
 
@@ -63,11 +63,11 @@ impl HandshakeError {
         }
     }
 
-    /// A header that the answer must carry, RFC 6455 section 4.4.
-    pub fn header(self) -> Option<(&'static str, &'static str)> {
+    /// Headers that the answer must carry, names in lower case: RFC 6455 section 4.4, RFC 9110 section 15.5.22.
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            HandshakeError::Version => Some(("Sec-WebSocket-Version", VERSION)),
-            HandshakeError::NoUpgrade | HandshakeError::Key => None,
+            HandshakeError::Version => &[("sec-websocket-version", VERSION), ("upgrade", "websocket")],
+            HandshakeError::NoUpgrade | HandshakeError::Key => &[],
         }
     }
 }
@@ -167,8 +167,8 @@ mod tests {
             assert_eq!(check(&request), Err(error), "{request:?}");
         }
         assert_eq!(HandshakeError::Version.status(), 426);
-        let header = Some(("Sec-WebSocket-Version", "13"));
-        assert_eq!(HandshakeError::Version.header(), header);
+        let headers = [("sec-websocket-version", "13"), ("upgrade", "websocket")];
+        assert_eq!(HandshakeError::Version.headers(), headers);
         assert_eq!(HandshakeError::Key.status(), 400);
     }
 

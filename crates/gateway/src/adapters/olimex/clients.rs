@@ -23,8 +23,6 @@ use crate::http::socket::{Ended, Received, Socket};
 
 /// How often we ping, and look whether the credential still holds.
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// Pings without an answer before we hang up.
-const UNANSWERED_MAX: u32 = 2;
 /// When the first of the last events is sent again, and the others behind it.
 const STATE_AFTER: Duration = Duration::from_millis(100);
 const STATE_EVERY: Duration = Duration::from_millis(50);
@@ -138,11 +136,7 @@ impl Page {
         if !self.server.hub.principal_holds(self.session.principal()).unwrap_or(false) {
             return Err((close_code::POLICY_VIOLATION, "Unauthorized client connection"));
         }
-        if self.socket.unanswered >= UNANSWERED_MAX {
-            return Err((close_code::TRY_AGAIN_LATER, "two pings without an answer"));
-        }
-        self.socket.ping(b"");
-        Ok(())
+        self.socket.look_after()
     }
 
     /// `{"EventNode":{"Token":…},"EventData":{"URL","Method","Data"}}`; what cannot be done comes back as

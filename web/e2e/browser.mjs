@@ -65,13 +65,17 @@ export async function openAs(role, options, address = `${ORIGIN}/`) {
   await call(owner.page, "POST", "/users", { email, password, role, name: role });
   await owner.context.close();
   const opened = await open({ ...options, storageState: undefined }, `${ORIGIN}/`);
-  const { page } = opened;
+  await signIn(opened.page, email, password);
+  await opened.page.goto(address);
+  return { ...opened, email };
+}
+
+/** Signs in at the page's form, and waits for the room that the page's address names. */
+export async function signIn(page, email, password, room = "Devices") {
   await page.getByLabel("E-mail").fill(email);
   await page.getByLabel("Password").fill(password);
   await page.locator("button[type=submit]").click();
-  await page.getByRole("heading", { name: "Devices" }).waitFor();
-  await page.goto(address);
-  return opened;
+  await page.getByRole("heading", { name: room, exact: true }).waitFor();
 }
 
 /** A page of its own, signed in once `start` is through; `problems` gathers whatever a healthy page does not do. */

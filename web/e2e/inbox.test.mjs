@@ -149,7 +149,7 @@ test("a viewer sees who waits and by which rules, and is offered no change", asy
   for (const name of ["Accept", "Forget", "Add a rule", "Remove"]) {
     assert.equal(await page.getByRole("button", { name, exact: true }).count(), 0, name);
   }
-  for (const name of ["Sessions", "Retained", "Tokens"]) {
+  for (const name of ["MQTT", "Access"]) {
     assert.equal(await page.getByRole("navigation").getByRole("link", { name }).count(), 0, name);
   }
   await page.goto(`${ORIGIN}/#/devices`);

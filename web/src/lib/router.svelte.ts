@@ -1,10 +1,14 @@
 // Rooms by the fragment of the address: `#/devices/ID?query`.
 
+/** The rooms whose address is their name. */
+type Plain = (typeof PLAIN)[number];
+const PLAIN = ["login", "inbox", "users", "tokens", "account", "api"] as const;
+
 /** The rooms whose address carries what was looked for. */
 type List = "devices" | "sessions" | "retained" | "decoders";
 
 export type Route =
-  | { room: "home" | "login" | "new-device" | "inbox" | "tokens" | "api" | "lost" }
+  | { room: Plain | "home" | "new-device" | "lost" }
   | { room: "setup"; token: string }
   | { room: List; query: URLSearchParams }
   | { room: "session"; id: string }
@@ -34,8 +38,8 @@ export function parseRoute(hash: string): Route {
   if (first === "sessions" && second !== undefined) return { room: "session", id: second };
   if (second !== undefined) return { room: "lost" };
   if (first === "") return { room: "home" };
-  if (first === "login" || first === "inbox" || first === "tokens" || first === "api") return { room: first };
-  return { room: "lost" };
+  const room = PLAIN.find((name) => name === first);
+  return { room: room ?? "lost" };
 }
 
 /** The address of a device's page. */

@@ -26,9 +26,14 @@ function isMarked(): boolean {
 class SessionState {
   status = $state<"starting" | "setup" | "out" | "in" | "unreachable">("starting");
   current = $state.raw<Session | null>(null);
+  /** Whether it ended without its person's doing. */
+  hasEnded = $state(false);
 
   constructor() {
-    whenUnauthorized(() => this.#end());
+    whenUnauthorized(() => {
+      this.hasEnded ||= this.status === "in";
+      this.#end();
+    });
   }
 
   /** May send commands and write twins. */
@@ -41,7 +46,7 @@ class SessionState {
     return this.isOwner || this.current?.user.role === "admin";
   }
 
-  /** May give tokens. */
+  /** May give tokens and let people in. */
   get isOwner(): boolean {
     return this.current?.user.role === "owner";
   }
@@ -80,6 +85,11 @@ class SessionState {
     this.#begin(await get<Session>("/session"));
   }
 
+  /** Takes over what has changed about who is signed in. */
+  async refresh(): Promise<void> {
+    this.current = await get<Session>("/session");
+  }
+
   async signOut(): Promise<void> {
     await remove("/session");
     this.#end();
@@ -87,6 +97,7 @@ class SessionState {
 
   #begin(session: Session): void {
     mark(true);
+    this.hasEnded = false;
     this.current = session;
     this.status = "in";
   }

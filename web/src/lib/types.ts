@@ -88,6 +88,19 @@ export interface Session {
 
 export type Role = "owner" | "admin" | "operator" | "viewer";
 
+/** A person of the tenant. */
+export interface User {
+  id: string;
+  email: string;
+  name: string;
+  role: Role;
+  /** Whether they may also do what concerns the whole server. */
+  operator: boolean;
+  /** Whether they are shut out for now. */
+  disabled: boolean;
+  created_at: string;
+}
+
 export interface ApiToken {
   id: string;
   name: string;

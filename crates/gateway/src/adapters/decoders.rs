@@ -10,8 +10,9 @@ use roost_hub::message::{Message, Telemetry};
 use roost_hub::principal::Principal;
 use roost_hub::reading::Reading;
 use roost_hub::storage::Revision;
+use roost_hub::topic::Topic;
 use roost_wire::decoder::{Decoder, Frame, hex};
-use roost_wire::telemetry::{Format, Limits};
+use roost_wire::telemetry::{Format, Limits, Point};
 
 use super::readings::{self, ReadingsError, TelemetryTopic};
 
@@ -160,15 +161,39 @@ impl Source<'_> {
     fn decoded(self, device: &DeviceId, message: &Message) -> Result<Option<Vec<Reading>>, ReadingsError> {
         let decoder = self.decoders.of(self.hub, &self.principal.tenant, device)?;
         let Some(decoder) = decoder else { return Ok(None) };
-        let (bytes, port) = (&message.payload, port(message));
-        let raw = RawFrame { at: message.time, bytes: bytes.clone(), port };
+        let raw = RawFrame { at: message.time, bytes: message.payload.clone(), port: port(message) };
         self.hub.note_frame(self.principal, &message.topic, device, &raw);
-        let points = decoder.decode(&Frame { bytes, port }, &Limits::default()).map_err(|error| {
-            let shown = bytes.get(..SHOWN_MAX).unwrap_or(bytes);
-            ReadingsError::Frame { error, shown: hex(shown) }
-        })?;
-        Ok(Some(points.into_iter().map(|point| readings::reading(point, message.time)).collect()))
+        decode(&decoder, &raw, None).map(Some)
     }
+
+    /// What the profile's decoder makes of a frame that a radio network handed on; nothing where there
+    /// is none. `ts` is when the network had it, in milliseconds since 1970. The frame is kept for
+    /// whoever writes a decoder, also where there is none yet.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub(crate) fn frame(
+        self,
+        device: &DeviceId,
+        raw: &RawFrame,
+        ts: Option<i64>,
+    ) -> Result<Vec<Reading>, ReadingsError> {
+        let topic = Topic::parse(&format!("devices/{device}/telemetry")).expect("a device's id fits a topic");
+        self.hub.note_frame(self.principal, &topic, device, raw);
+        let decoder = self.decoders.of(self.hub, &self.principal.tenant, device)?;
+        decoder.map_or_else(|| Ok(Vec::new()), |decoder| decode(&decoder, raw, ts))
+    }
+}
+
+/// The readings of a frame, with `ts` where it says no time of its own.
+fn decode(decoder: &Decoder, raw: &RawFrame, ts: Option<i64>) -> Result<Vec<Reading>, ReadingsError> {
+    let frame = Frame { bytes: &raw.bytes, port: raw.port };
+    let points = decoder.decode(&frame, &Limits::default()).map_err(|error| {
+        let shown = raw.bytes.get(..SHOWN_MAX).unwrap_or(&raw.bytes);
+        ReadingsError::Frame { error, shown: hex(shown) }
+    })?;
+    let timed = points.into_iter().map(|point| Point { ts: point.ts.or(ts), ..point });
+    Ok(timed.map(|point| readings::reading(point, raw.at)).collect())
 }
 
 fn port(message: &Message) -> Option<u8> {

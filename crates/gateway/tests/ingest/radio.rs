@@ -1,10 +1,11 @@
 use axum::body::Body;
 use http::Request;
-use roost_hub::id::DeviceId;
+use roost_hub::flight::FlightKind;
+use roost_hub::id::{DeviceId, ProfileId};
 use roost_hub::inbox::Accept;
 use roost_hub::mailbox::{CommandState, NewCommand};
 use roost_hub::reading::Value;
-use roost_hub::registry::NewDevice;
+use roost_hub::registry::{DeviceUpdate, NewDevice};
 use serde_json::json;
 
 use crate::world::{Answer, Ingest, OWNER, id, post, tenant, token};
@@ -127,4 +128,97 @@ async fn an_operator_shows_a_gateways_token_in_the_header_or_the_query() {
         assert!([204, 400].contains(&answer.status.as_u16()), "{operator}");
     }
     call_back(&ingest, "tts", "nonsense").await.problem(400, "unreadable");
+}
+
+/// The three call-backs with nothing but bytes: `01ff`.
+fn undecoded() -> [(&'static str, String); 3] {
+    let chirpstack =
+        CHIRPSTACK.replace(r#""data":"qg==","object":{"hum":40}"#, r#""data":"Af8=","object":null"#);
+    [
+        ("tts", TTS.replace(r#""decoded_payload":{"temp":21.5,"bat":{"mv":3300}},"#, "")),
+        ("chirpstack?event=up", chirpstack),
+        ("sigfox", SIGFOX.replace(r#""temp":"19.5","#, "")),
+    ]
+}
+
+/// A profile whose decoder reads one byte, on port 2 another one.
+async fn decoding(ingest: &Ingest, device: &str, link: serde_json::Value, decoder: serde_json::Value) {
+    let profile = json!({"id":"bytes","decoder":decoder});
+    ingest.hub().put_profile(&tenant(), serde_json::from_value(profile).unwrap()).await.unwrap();
+    child(ingest, device, link).await;
+    let update = DeviceUpdate { profile: ProfileId::parse("bytes").ok(), ..DeviceUpdate::default() };
+    ingest.hub().update_device(&tenant(), &id(device), update).await.unwrap();
+}
+
+fn by_port() -> serde_json::Value {
+    json!({"fields":[
+        {"key":"level","type":"u8","when":{"port":2}},
+        {"key":"count","type":"u8"},
+    ]})
+}
+
+#[tokio::test]
+async fn what_no_network_decoded_is_read_by_the_profiles_decoder() {
+    let links = [
+        ("field-1", json!(null)),
+        ("moist", json!({"listen":"lorawan","eui":"0101010101010101"})),
+        ("tank", json!({"listen":"sigfox","id":"1A2B3C"})),
+    ];
+    for ((path, body), (device, link)) in undecoded().into_iter().zip(links) {
+        let ingest = Ingest::new().await;
+        decoding(&ingest, device, link, by_port()).await;
+        call_back(&ingest, path, &body).await;
+        let on_two = path == "tts";
+        let (level, count) = if on_two { (Some(1), 255) } else { (None, 1) };
+        assert_eq!(value(&ingest, device, "level"), level.map(Value::Integer), "{path}");
+        assert_eq!(value(&ingest, device, "count"), Some(Value::Integer(count)), "{path}");
+        assert_eq!(value(&ingest, device, "payload"), Some(Value::Text("Af8=".into())), "{path}");
+        let latest = ingest.hub().latest(&tenant(), &id(device)).unwrap();
+        assert_eq!(latest["count"].ts, latest["rssi"].ts, "the network's time, {path}");
+        let frames = ingest.hub().frames(&tenant(), &id(device));
+        let port = match path {
+            "tts" => Some(2),
+            "sigfox" => None,
+            _ => Some(1),
+        };
+        let frames: Vec<_> = frames.iter().map(|frame| (&*frame.bytes, frame.port)).collect();
+        assert_eq!(frames, [(&[1_u8, 255][..], port)], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_network_decoded_stays_as_it_is() {
+    let ingest = Ingest::new().await;
+    decoding(&ingest, "field-1", json!(null), by_port()).await;
+    call_back(&ingest, "tts", TTS).await.expect(204);
+    assert_eq!(value(&ingest, "field-1", "temp"), Some(Value::Number(21.5)));
+    assert_eq!(value(&ingest, "field-1", "count"), None);
+    assert!(ingest.hub().frames(&tenant(), &id("field-1")).is_empty());
+}
+
+#[tokio::test]
+async fn a_frame_that_the_decoder_cannot_read_is_noted_and_its_bytes_are_kept() {
+    let ingest = Ingest::new().await;
+    let wide = json!({"fields":[{"key":"level","type":"u32"}]});
+    decoding(&ingest, "tank", json!({"listen":"sigfox","id":"1A2B3C"}), wide).await;
+    let [_, _, (path, body)] = undecoded();
+    let deaf = body.replace("\"ack\":true", "\"ack\":false");
+    call_back(&ingest, path, &deaf).await.expect(204);
+    assert_eq!(value(&ingest, "tank", "payload"), Some(Value::Text("Af8=".into())));
+    assert_eq!(value(&ingest, "tank", "level"), None);
+    assert_eq!(ingest.hub().frames(&tenant(), &id("tank")).len(), 1);
+    let notes = ingest.hub().flight_entries(&tenant(), &id("tank")).unwrap();
+    let refused: Vec<_> = notes.iter().filter(|note| note.kind == FlightKind::Refused).collect();
+    assert!(matches!(refused.as_slice(), [note] if note.detail.contains("level")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn frames_without_a_decoder_wait_for_who_writes_one() {
+    let ingest = Ingest::new().await;
+    child(&ingest, "field-1", json!(null)).await;
+    let [(path, body), _, _] = undecoded();
+    call_back(&ingest, path, &body).await.expect(204);
+    assert_eq!(ingest.hub().frames(&tenant(), &id("field-1")).len(), 1);
+    let notes = ingest.hub().flight_entries(&tenant(), &id("field-1")).unwrap();
+    assert!(notes.iter().all(|note| note.kind != FlightKind::Refused));
 }

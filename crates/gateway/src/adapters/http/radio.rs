@@ -12,10 +12,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use roost_hub::flight::FlightKind;
+use roost_hub::frames::RawFrame;
 use roost_hub::id::DeviceId;
 use roost_hub::inbox::{Proposed, Recognised, Recognition};
 use roost_hub::mailbox::{Command, Receipt, TakeResultError};
 use roost_hub::message::Message;
+use roost_hub::reading::Reading;
 use roost_hub::storage::{Position, StorageError};
 use roost_hub::time::Timestamp;
 use roost_wire::dialect;
@@ -26,6 +28,7 @@ use serde_json::json;
 use super::caller::Caller;
 use super::refusal::{Refusal, sentence};
 use super::{Ingest, body};
+use crate::adapters::decoders::Source;
 use crate::adapters::dialect::mapping;
 use crate::adapters::readings::reading;
 use crate::adapters::said;
@@ -150,10 +153,39 @@ impl Hearing<'_> {
             Kind::Note(name) => Some(&**name),
         };
         let event = event.and_then(|name| mapping::event(device, name, body, self.now));
-        let readings: Vec<_> = points(uplink).into_iter().map(|point| reading(point, self.now)).collect();
-        let telemetry = Some(readings).filter(|readings| !readings.is_empty());
+        let telemetry = Some(self.readings(device, uplink)).filter(|readings| !readings.is_empty());
         let telemetry = telemetry.and_then(|readings| mapping::telemetry(device, readings, self.now));
         telemetry.into_iter().chain(event).collect()
+    }
+
+    /// What the operator decoded, or else the decoder of the device's profile; and beside it the radio's
+    /// own values where nothing decoded has their names.
+    fn readings(&self, device: &DeviceId, mut uplink: Uplink<'_>) -> Vec<Reading> {
+        let points = std::mem::take(&mut uplink.points);
+        let mut readings: Vec<_> = points.into_iter().map(|point| reading(point, self.now)).collect();
+        if uplink.kind == Kind::Data && readings.is_empty() {
+            readings = self.decoded(device, &uplink);
+        }
+        for point in beside(uplink) {
+            if !readings.iter().any(|known| *known.key == *point.key) {
+                readings.push(reading(point, self.now));
+            }
+        }
+        readings
+    }
+
+    /// A frame that cannot be read is noted; the bytes are kept as the reading `payload` all the same.
+    fn decoded(&self, device: &DeviceId, uplink: &Uplink<'_>) -> Vec<Reading> {
+        let Some(bytes) = uplink.raw.as_ref().filter(|bytes| !bytes.is_empty()) else { return Vec::new() };
+        let raw = RawFrame { at: self.now, bytes: Bytes::copy_from_slice(bytes), port: uplink.port };
+        let Ingest { hub, decoders, .. } = self.ingest;
+        let source = Source { hub, decoders, principal: &self.caller.0 };
+        source.frame(device, &raw, uplink.time).unwrap_or_else(|error| {
+            hub.counters.telemetry_refused_total.increment();
+            let text = format_args!("a frame by radio: {error}");
+            hub.note(self.caller.tenant(), device, FlightKind::Refused, text, self.now);
+            Vec::new()
+        })
     }
 
     /// What the operator tells of a downlink. Sigfox tells of the last one, without an id.
@@ -207,21 +239,18 @@ impl Hearing<'_> {
     }
 }
 
-/// What was decoded, and beside it the radio's own values where nothing decoded has their names.
-fn points(uplink: Uplink<'_>) -> Vec<Point<'_>> {
-    let mut points = uplink.points;
+/// The radio's own values.
+fn beside(uplink: Uplink<'_>) -> impl Iterator<Item = Point<'static>> {
     let number = |value: Option<f64>| value.filter(|value| value.is_finite()).map(Measured::Number);
     let payload = uplink.raw.map(|bytes| Measured::Text(STANDARD.encode(bytes).into()));
-    let beside = [
+    let values = [
         ("payload", payload),
         ("f_port", uplink.port.map(|port| Measured::Integer(i64::from(port)))),
         ("rssi", number(uplink.rssi)),
         ("snr", number(uplink.snr)),
     ];
-    for (key, value) in beside {
-        if let Some(value) = value.filter(|_| !points.iter().any(|point| point.key == key)) {
-            points.push(Point { key: key.into(), ts: uplink.time, value });
-        }
-    }
-    points
+    let point = move |(key, value): (&'static str, Option<Measured<'static>>)| {
+        Some(Point { key: key.into(), ts: uplink.time, value: value? })
+    };
+    values.into_iter().filter_map(point)
 }

@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     /// Set once a door is open behind which bare MQTT is spoken.
     pub(crate) reactors: OnceLock<Reactors>,
     pub(crate) decoders: decoders::Decoders,
-    pub(crate) dialects: dialect::Dialects,
+    pub(crate) dialects: Arc<dialect::Dialects>,
     pub(crate) olimex: olimex::Nodes,
     pub(crate) olimex_posts: olimex::LastPosts,
     pub(crate) spots: spot::Units,
@@ -40,13 +40,16 @@ impl Shared {
     pub(crate) fn new(hub: Arc<Hub>, settings: Settings) -> Arc<Self> {
         let mut mqtt = settings.mqtt.clone();
         mqtt.connect_timeout = settings.login_timeout;
+        let dialects = Arc::new(dialect::Dialects::default());
+        let interpreter = Arc::clone(&dialects);
+        hub.interpret_by(Box::new(move |hub, principal, message| interpreter.hear(hub, principal, message)));
         Arc::new(Self {
             timers: Timers::new(Arc::clone(hub.clock()), settings.tick),
             durable: DurableWaits::new(hub.durability()),
             admission: Admission::default(),
             reactors: OnceLock::new(),
             decoders: decoders::Decoders::default(),
-            dialects: dialect::Dialects::default(),
+            dialects,
             olimex: olimex::Nodes::default(),
             olimex_posts: olimex::LastPosts::default(),
             spots: spot::Units::default(),

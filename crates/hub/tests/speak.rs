@@ -8,7 +8,7 @@ use std::time::Duration;
 use roost_hub::broker::{Delivery, OnceDelivered, Outgoing, PublishError, Session, Spoken, Words};
 use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::mailbox::{Command, CommandState, NewCommand};
-use roost_hub::message::{Message, QoS};
+use roost_hub::message::QoS;
 use roost_hub::principal::Principal;
 use roost_hub::registry::NewDevice;
 use roost_hub::speech::{ToSay, Unsaid};
@@ -170,18 +170,4 @@ async fn what_waits_for_a_device_and_those_behind_it_is_to_be_said_when_it_comes
     lamp.world.hub().patch_desired(&tenant(), &id("lamp"), patch, None).await.unwrap();
     let twin = Unsaid { tenant: tenant(), device: id("lamp"), what: ToSay::Twin };
     assert_eq!(lamp.world.hub().next_unsaid().await, [twin]);
-}
-
-#[tokio::test]
-async fn a_will_is_known_while_it_is_to_be_sent_at_once() {
-    let world = World::new();
-    let will = |delay| roost_hub::broker::Will {
-        message: message("plant/lwt", "gone"),
-        delay: Duration::from_secs(delay),
-        expiry: None,
-    };
-    let at_once = |session: &Session| session.will_at_once().map(|will: Message| will.topic.to_string());
-    assert_eq!(at_once(&world.connect("a", options().will(will(0)))).as_deref(), Some("plant/lwt"));
-    assert_eq!(at_once(&world.connect("b", options().will(will(5)))), None);
-    assert_eq!(at_once(&world.connect("c", options())), None);
 }

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::decoders::Source;
+use super::dialect;
 use super::mqtt::Peer;
 use super::said::{self, SaidPublish};
 use crate::admission::Admitted;
@@ -136,11 +137,14 @@ pub(crate) async fn serve(
         Ok(connected) => connected.session,
         Err(error) => return socket.close(close_code::TRY_AGAIN_LATER, &error.to_string()).await,
     };
+    let speaker = dialect::is_spoken(&principal).then_some(principal);
+    speaker.iter().for_each(|principal| server.dialects.enter(&server.hub, principal));
     let acks = VecDeque::new();
     let mut live = Live { server, socket, session, acks, errors: 0, outgoing: Vec::new() };
     let (code, reason, how) = live.run().await;
     let Live { session, socket, server, .. } = live;
     session.leave(how, None);
+    speaker.iter().for_each(|principal| server.dialects.leave(&server.hub, principal));
     if code != 0 {
         socket.close(code, reason).await;
     }
@@ -283,6 +287,10 @@ impl Live {
         };
         for granted in subscribing.granted {
             granted?;
+        }
+        if dialect::is_spoken(self.session.principal()) {
+            let filters = requests.iter().map(|request| &request.subscribed.filter);
+            self.server.dialects.listens(&self.server.hub, self.session.principal(), filters);
         }
         Ok(subscribing.position.unwrap_or_default())
     }

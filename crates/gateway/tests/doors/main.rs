@@ -5,6 +5,7 @@
 mod coap;
 mod common;
 mod decoders;
+mod dialects;
 mod durable;
 mod http;
 mod influx;

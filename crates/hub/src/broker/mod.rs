@@ -5,6 +5,7 @@ mod command;
 mod connect;
 mod device_topic;
 mod forward;
+mod hear;
 mod inspect;
 pub mod outbox;
 pub mod publish;
@@ -33,6 +34,7 @@ use crate::record::SessionNumber;
 use crate::storage::Position;
 
 pub use connect::{ConnectError, ConnectOptions, Connected, Start};
+pub use hear::Interpret;
 pub use inspect::{QueuedMessage, QueuedState, RetainedMessage, SessionQuery, SessionState};
 pub use outbox::{CloseReason, Delivery, Identifiers, OnceDelivered, Outgoing};
 pub use publish::{PublishError, Published};
@@ -123,6 +125,7 @@ pub(crate) struct Broker {
     agenda_number: AtomicU64,
     deferred: Mutex<VecDeque<Deferred>>,
     underway: Mutex<Underway>,
+    interpreter: hear::Interpreter,
     /// Persistent sessions that ended since the last checkpoint.
     ended: Mutex<Vec<SessionNumber>>,
     numbers: Mutex<SessionNumbers>,

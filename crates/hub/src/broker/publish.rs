@@ -15,6 +15,7 @@ use crate::storage::{Position, StorageError};
 use crate::topic::Topic;
 
 use super::device_topic::DeviceTopic;
+use super::hear::Tongue;
 use super::outbox::{CloseReason, Identifiers, Marks, Outbox, Pushed, Queued};
 use super::session::Shared;
 use super::share::chosen;
@@ -58,6 +59,7 @@ pub struct Published {
 pub(super) struct Origin<'a> {
     pub(super) principal: &'a Principal,
     pub(super) session: Option<&'a Arc<Shared>>,
+    pub(super) tongue: Tongue,
 }
 
 /// A message on its way through the broker.
@@ -105,7 +107,7 @@ impl Hub {
     /// [`PublishError`]; nothing was stored or delivered.
     pub fn publish(&self, principal: &Principal, message: Message) -> Result<Published, PublishError> {
         let mut wakes = Vec::new();
-        let origin = Origin { principal, session: None };
+        let origin = Origin { principal, session: None, tongue: Tongue::Own };
         let published = self.publish_from(origin, message, None, &mut wakes);
         wakes.into_iter().for_each(Waker::wake);
         published
@@ -149,6 +151,9 @@ impl Hub {
     ) -> Result<Published, PublishError> {
         let principal = origin.principal;
         self.check_publish(principal, &message.topic)?;
+        // Before it goes its way: should the store fail half-way, its publisher says it again, and
+        // nobody has got it twice.
+        let heard = self.interpret(origin, &message)?;
         let mut durable = exactly_once.map_or(Durable::IfWanted, Durable::ExactlyOnce);
         let device_topic = DeviceTopic::of(&message.topic)?;
         let mut effect = None;
@@ -168,7 +173,8 @@ impl Hub {
         let message = Arc::new(message);
         let routing = Routing { message: &message, origin: origin.session, durable };
         let mut published = self.route(&tenant, routing, wakes)?;
-        published.position = published.position.max(effect);
+        published.position = published.position.max(effect).max(heard);
+        published.is_routed |= heard.is_some();
         if let Some((device, topic)) = device_topic {
             self.after_device_message(principal, &device, topic, &message);
         }

@@ -17,8 +17,9 @@ use crate::principal::{Actor, Principal};
 use crate::record::{ExactlyOnceId, Outcome, Record, SessionNumber};
 use crate::storage::{Position, StorageError};
 use crate::time::Timestamp;
-use crate::topic::{Subscribed, Topic};
+use crate::topic::Subscribed;
 
+use super::hear::Tongue;
 use super::outbox::{
     CloseReason, Delivery, Errand, Marks, OnceDelivered, Outbox, Outgoing, Queued, packet_id,
 };
@@ -317,7 +318,7 @@ impl Session {
         message: Message,
         exactly_once: Option<NonZeroU16>,
     ) -> Result<Published, PublishError> {
-        let origin = Origin { principal: &self.principal, session: Some(&self.shared) };
+        let origin = Origin { principal: &self.principal, session: Some(&self.shared), tongue: Tongue::Own };
         let wakes = &mut self.unflushed.get_or_insert_default().wakes;
         let Some(packet_id) = exactly_once else {
             return self.hub.publish_from(origin, message, None, wakes);
@@ -333,26 +334,6 @@ impl Session {
             self.shared.outbox().release_incoming(packet_id);
         }
         published
-    }
-
-    /// Whether the client may publish there.
-    #[must_use]
-    pub fn may_publish(&self, topic: &Topic) -> bool {
-        self.hub.check_publish(&self.principal, topic).is_ok()
-    }
-
-    /// Whether a QoS 2 message of this packet id was taken and is not released yet.
-    #[must_use]
-    pub fn has_incoming(&self, packet_id: NonZeroU16) -> bool {
-        self.shared.outbox().incoming().any(|known| known == packet_id)
-    }
-
-    /// The will, when it is to be sent as soon as the connection is lost.
-    #[must_use]
-    pub fn will_at_once(&self) -> Option<Message> {
-        let facts = self.shared.facts();
-        let will = facts.will.as_ref().filter(|will| will.delay.is_zero())?;
-        (self.connection == self.shared.connection()).then(|| will.message.clone())
     }
 
     /// PUBREL came: frees the packet id.

@@ -1,7 +1,6 @@
 //! What one message says, and of whom.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use roost_hub::Hub;
 use roost_hub::broker::PublishError;
@@ -29,7 +28,7 @@ pub(super) const KEYS: &str = "Keys";
 /// See the module.
 pub(super) struct Hearing<'a> {
     hub: &'a Hub,
-    principal: &'a Arc<Principal>,
+    principal: &'a Principal,
     speaker: &'a Speaker,
     now: Timestamp,
     /// Up to here everything must be durable; 0 when nothing was written.
@@ -46,12 +45,7 @@ struct Subject {
 }
 
 impl<'a> Hearing<'a> {
-    pub(super) fn new(
-        hub: &'a Hub,
-        principal: &'a Arc<Principal>,
-        speaker: &'a Speaker,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(hub: &'a Hub, principal: &'a Principal, speaker: &'a Speaker, now: Timestamp) -> Self {
         Self { hub, principal, speaker, now, position: Position(0) }
     }
 
@@ -156,7 +150,7 @@ impl<'a> Hearing<'a> {
         if message.telemetry.as_ref().is_some_and(|telemetry| telemetry.readings.is_empty()) {
             return Ok(());
         }
-        match self.hub.publish(self.principal, message) {
+        match self.hub.publish_translated(self.principal, message) {
             Ok(published) => self.reached(published.position),
             Err(PublishError::Storage(error)) => return Err(error),
             Err(error) => self.note(Some(&subject.device), format_args!("{error}")),
@@ -241,6 +235,9 @@ impl<'a> Hearing<'a> {
         let (tenant, device) = (&self.principal.tenant, &subject.device);
         let mut state = self.speaker.state();
         match presence {
+            // Of a gateway that is not connected nobody would hear when it goes.
+            Presence::Online
+                if !self.principal.device().is_some_and(|own| self.hub.is_online(tenant, own)) => {}
             Presence::Online => {
                 let is_new = state.present.insert(device.clone());
                 drop(state);

@@ -1,6 +1,7 @@
-//! Families of devices over MQTT: what their messages say, in the hub's words, and back.
+//! Families of devices: what their messages say, in the hub's words, and back.
 //!
-//! The message itself goes its ordinary way through the broker. `wire::dialect` knows the families;
+//! The hub shows every message of a device that speaks a dialect, whatever door it came by, wills among
+//! them; the message itself goes its ordinary way through the broker. `wire::dialect` knows the families;
 //! here is who is meant, and what becomes of what they say.
 
 mod commands;
@@ -74,25 +75,40 @@ impl Dialects {
     /// A session of a device began: what is known of the device stays, unless its profile says
     /// something else by now.
     pub(crate) fn enter(&self, hub: &Hub, principal: &Arc<Principal>) {
-        let Some((device, dialect)) = principal.device().zip(spoken(principal)) else { return };
+        if self.admit(hub, principal).is_some() {
+            self.listens(hub, principal, []);
+        }
+    }
+
+    /// The speaker that a device is from now on; `None`, with a note, when it can be none.
+    fn admit(&self, hub: &Hub, principal: &Arc<Principal>) -> Option<Arc<Speaker>> {
+        let (device, dialect) = principal.device().zip(spoken(principal))?;
         let speaker = match Speaker::new(hub, principal, dialect) {
-            Ok(speaker) => speaker,
-            Err(error) => return hub.note_unsaid(principal, device, error),
+            Ok(speaker) => Arc::new(speaker),
+            Err(error) => {
+                hub.note_unsaid(principal, device, error);
+                return None;
+            }
         };
-        {
-            let mut speakers = self.speakers();
-            let has_room = speakers.len() < SPEAKERS_MAX;
-            match speakers.entry((principal.tenant.clone(), device.clone())) {
-                Entry::Occupied(known) if known.get().is_same(&speaker) => known.get().enter(principal),
-                Entry::Occupied(mut other) => drop(other.insert(Arc::new(speaker))),
-                Entry::Vacant(place) if has_room => drop(place.insert(Arc::new(speaker))),
-                Entry::Vacant(_) => {
-                    let text = "so many devices speak dialects that this one's messages are ordinary ones";
-                    return hub.note_unsaid(principal, device, text);
-                }
+        let mut speakers = self.speakers();
+        let has_room = speakers.len() < SPEAKERS_MAX;
+        match speakers.entry((principal.tenant.clone(), device.clone())) {
+            Entry::Occupied(known) if known.get().is_same(&speaker) => {
+                known.get().enter(principal);
+                Some(Arc::clone(known.get()))
+            }
+            Entry::Occupied(mut other) => {
+                other.insert(Arc::clone(&speaker));
+                Some(speaker)
+            }
+            Entry::Vacant(place) if has_room => Some(Arc::clone(place.insert(speaker))),
+            Entry::Vacant(_) => {
+                drop(speakers);
+                let text = "so many devices speak dialects that this one's messages are ordinary ones";
+                hub.note_unsaid(principal, device, text);
+                None
             }
         }
-        self.listens(hub, principal, []);
     }
 
     /// A session listens there too: what waits may be said now.
@@ -114,19 +130,20 @@ impl Dialects {
         }
     }
 
-    /// Hears a message before it goes its ordinary way: should the store fail half-way, the client
-    /// says it again, and nobody has got it twice. Gives the position at which all is durable.
+    /// Hears a message. Gives the position at which all that it said is durable. Who has no session
+    /// (a request, a will after a restart) becomes a speaker with the first message.
     ///
     /// # Errors
     /// The store could not.
     pub(crate) fn hear(
         &self,
         hub: &Hub,
-        principal: &Arc<Principal>,
+        principal: &Principal,
         message: &Message,
     ) -> Result<Option<Position>, StorageError> {
-        let speaker = principal.device().and_then(|device| self.find(&principal.tenant, device));
-        match speaker {
+        let Some((device, dialect)) = principal.device().zip(spoken(principal)) else { return Ok(None) };
+        let known = self.find(&principal.tenant, device).filter(|known| known.dialect == dialect);
+        match known.or_else(|| self.admit(hub, &Arc::new(principal.clone()))) {
             Some(speaker) => Hearing::new(hub, principal, &speaker, message.time).hear(message),
             None => Ok(None),
         }
@@ -179,7 +196,7 @@ impl Dialects {
                 continue;
             }
             speaker.all_gone(hub);
-            if speaker.has_been_gone(now, FORGOTTEN_AFTER) {
+            if speaker.has_been_gone(now, FORGOTTEN_AFTER) || !speaker.is_current(hub) {
                 self.speakers().remove(&(principal.tenant.clone(), device.clone()));
             }
         }

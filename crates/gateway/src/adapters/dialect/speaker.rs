@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roost_hub::Hub;
-use roost_hub::id::DeviceId;
+use roost_hub::id::{DeviceId, ProfileId};
 use roost_hub::principal::{Actor, Principal};
+use roost_hub::storage::Revision;
 use roost_hub::topic::TopicFilter;
 use roost_wire::dialect::{self, Dialect, kept_topics};
 use serde_json::{Map, Value};
@@ -22,6 +23,8 @@ pub(super) struct Speaker {
     pub(super) dialect: &'static str,
     /// What the profile says beside its grants.
     profile: Map<String, Value>,
+    /// The profile's id and revision when it was read.
+    read: Option<(ProfileId, Revision)>,
     state: Mutex<State>,
 }
 
@@ -68,9 +71,11 @@ impl Speaker {
         let Actor::Device { profile, .. } = &principal.actor else {
             return Err("only devices speak dialects".to_owned());
         };
+        let device = principal.device().ok_or("only devices speak dialects")?;
+        let read = hub.profile_of(&principal.tenant, device).map_err(|error| error.to_string())?;
         let found = hub.profile(&principal.tenant, profile).map_err(|error| error.to_string())?;
         let mut profile = found.map(|found| found.more).unwrap_or_default();
-        profile.extend(principal.device().map(|device| ("device".to_owned(), Value::from(device.as_str()))));
+        profile.insert("device".to_owned(), Value::from(device.as_str()));
         if let Some(Err(wrong)) = dialect::open(dialect, &profile) {
             return Err(format!("the profile's dialect: {wrong}"));
         }
@@ -80,7 +85,7 @@ impl Speaker {
             present: BTreeSet::new(),
             gone_since: None,
         });
-        Ok(Self { dialect, profile, state })
+        Ok(Self { dialect, profile, read, state })
     }
 
     /// Whether it is a Home Assistant that wants to be told of our devices.
@@ -93,6 +98,13 @@ impl Speaker {
     /// Whether the other one speaks in the same way.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.dialect == other.dialect && self.profile == other.profile
+    }
+
+    /// Whether the device's profile still is what it was; a store that cannot tell changes nothing.
+    pub(super) fn is_current(&self, hub: &Hub) -> bool {
+        let principal = self.principal();
+        let Some(device) = principal.device() else { return false };
+        hub.profile_of(&principal.tenant, device).map_or(true, |read| read == self.read)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -90,7 +90,7 @@ impl Hearing<'_> {
         let mut position = self.downlink_went(&device, &uplink.kind)?;
         let (listens, name) = (uplink.listens, uplink.device.to_string());
         for message in self.messages(&device, uplink, body) {
-            let published = hub.publish(&self.caller.0, message)?;
+            let published = hub.publish_translated(&self.caller.0, message)?;
             position = position.max(published.position.unwrap_or_default());
         }
         hub.durable(position).await?;

@@ -580,19 +580,11 @@ impl Connection {
             // In 3.1.1 there is nothing to be said, and closing says it.
             self.protocol.close(&mqtt::Disconnect::new(reason), &mut last).ok();
         }
-        if !self.marks.has(Marks::SPEAKS) {
-            self.session.leave(how, expiry);
-            return (self.server, self.stream, last);
-        }
-        let principal = Arc::clone(self.session.principal());
-        if matches!(how, Leave::Lost | Leave::WithWill)
-            && let Some(will) = self.session.will_at_once()
-        {
-            // Nobody waits for it, and what a failing store does not take, the hub notes with the will.
-            drop(self.server.dialects.hear(&self.server.hub, &principal, &will));
-        }
+        let speaker = self.marks.has(Marks::SPEAKS).then(|| Arc::clone(self.session.principal()));
         self.session.leave(how, expiry);
-        self.server.dialects.leave(&self.server.hub, &principal);
+        if let Some(principal) = speaker {
+            self.server.dialects.leave(&self.server.hub, &principal);
+        }
         (self.server, self.stream, last)
     }
 }

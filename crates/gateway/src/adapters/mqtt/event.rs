@@ -6,7 +6,7 @@ use std::time::Duration;
 use roost_hub::broker::{Acknowledged, Leave, PublishError, Received};
 use roost_hub::flight::FlightKind;
 use roost_hub::limit::Limit;
-use roost_hub::message::{Message, QoS};
+use roost_hub::message::QoS;
 use roost_hub::storage::{Position, StorageError};
 use roost_hub::time::Timestamp;
 use roost_wire::mqtt::connection::Topic as SaidTopic;
@@ -127,25 +127,9 @@ impl Connection {
             Refusal::new(mapping::readings_reason(&error), error)
         })?;
         let exactly_once = publish.packet_id.filter(|_| publish.qos == mqtt::QoS::ExactlyOnce);
-        let heard = if self.marks.has(Marks::SPEAKS) { self.hear(&message, exactly_once)? } else { None };
-        let mut published = self
-            .session
+        self.session
             .publish(message, exactly_once)
-            .map_err(|error: PublishError| Refusal::new(mapping::publish_reason(&error), error))?;
-        published.is_routed |= heard.is_some();
-        published.position = published.position.max(heard);
-        Ok(published)
-    }
-
-    /// Lets the client's dialect hear a message that will be taken, unless it was taken before.
-    fn hear(&self, message: &Message, exactly_once: Option<NonZeroU16>) -> Result<Option<Position>, Refusal> {
-        let is_known = exactly_once.is_some_and(|id| self.session.has_incoming(id));
-        if is_known || !self.session.may_publish(&message.topic) {
-            return Ok(None);
-        }
-        let server = &self.server;
-        let heard = server.dialects.hear(&server.hub, self.session.principal(), message);
-        heard.map_err(|error| Refusal::new(mapping::storage_reason(&error), error))
+            .map_err(|error: PublishError| Refusal::new(mapping::publish_reason(&error), error))
     }
 
     /// Refuses a message. 3.1.1 has no word for it: what will never be taken is acknowledged, not

@@ -140,7 +140,7 @@ test("whoever has no frame yet is told what to do, by keyboard alone too", async
   const profile = freshId("plain");
   await call(page, "POST", "/profiles", { id: profile });
   await page.goto(benchOf(profile));
-  await page.getByText(`roost device add door-1 --profile ${profile}`).waitFor();
+  await page.getByText("No device has this profile yet").waitFor();
   await page.getByText("devices of this profile send JSON").waitFor();
   await call(page, "POST", "/devices", { id: freshId("d"), profile });
   await page.getByText("Frames are kept once a decoder is saved").waitFor();
@@ -215,4 +215,92 @@ test("names and values that bytes say are text, and fit a phone, in light and in
     assert.deepEqual(beside422(problems), []);
     await context.close();
   }
+});
+
+test("a draft is there again after the room was left, until it is saved or given up", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const { profile } = await addDoor(page);
+  await page.goto(benchOf(profile));
+  const editor = editorOf(page);
+  const saved = await editor.inputValue();
+  const text = '{"fields": [{"key": "t", "type": "u8"';
+  await editor.fill(text);
+  await page.getByLabel("A frame").fill("07");
+  await page.getByRole("link", { name: "Devices" }).first().click();
+  await page.getByRole("heading", { name: "Devices" }).waitFor();
+  await page.goto(benchOf(profile));
+  await page.getByText("not saved").waitFor();
+  assert.equal(await editor.inputValue(), text);
+  assert.equal(await page.getByLabel("A frame").inputValue(), "07");
+  await page.reload();
+  await page.getByText("not saved").waitFor();
+  assert.equal(await editor.inputValue(), text);
+
+  const theirs = { fields: [{ key: "theirs", type: "u8" }] };
+  await call(page, "POST", "/profiles", { id: profile, decoder: theirs });
+  await page.reload();
+  await page.getByText("Somebody else saved another decoder").waitFor();
+  await page.getByRole("button", { name: "Take theirs" }).click();
+  assert.match(await editor.inputValue(), /theirs/);
+  await page.reload();
+  await page.getByRole("heading", { name: "Frames" }).waitFor();
+  assert.match(await editor.inputValue(), /theirs/);
+  assert.equal(await page.getByText("not saved").count(), 0);
+  assert.ok(!(await editor.inputValue()).includes(saved));
+
+  await page.goto(`${DECODERS}?new=profile`);
+  await page.getByLabel("Id of the new profile").fill("half-writ");
+  await page.getByRole("link", { name: "Inbox" }).click();
+  await page.goto(`${DECODERS}?new=profile`);
+  await page.getByText("not saved").waitFor();
+  assert.equal(await page.getByLabel("Id of the new profile").inputValue(), "half-writ");
+  const id = freshId("door");
+  await page.getByLabel("Id of the new profile").fill(id);
+  await page.getByRole("button", { name: "Make the profile" }).click();
+  await page.getByText("No device has this profile yet").waitFor();
+  await page.goto(`${DECODERS}?new=profile`);
+  await page.getByLabel("Id of the new profile").waitFor();
+  assert.equal(await page.getByLabel("Id of the new profile").inputValue(), "");
+  assert.equal(await page.getByText("not saved").count(), 0);
+  assert.deepEqual(beside422(problems), []);
+  await context.close();
+});
+
+test("a profile of one's own is offered where a device is added, changed, and let in by a rule", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const id = freshId("door");
+  await call(page, "POST", "/profiles", { id, name: "Doors <b>", decoder: DOOR });
+  await page.goto(benchOf(id));
+  await page.getByRole("link", { name: "Add one with it" }).click();
+  const profile = page.getByLabel("Profile");
+  await page.getByText("read by the profile's decoder").waitFor();
+  assert.equal(await profile.inputValue(), id);
+  await page.getByLabel("Name", { exact: true }).fill("Front door");
+  await page.getByLabel("Id", { exact: true }).fill(`${id}-1`);
+  await page.getByRole("button", { name: "Add the device" }).click();
+  await page.getByText("Waiting for the first reading").waitFor();
+  assert.equal((await call(page, "GET", `/devices/${id}-1`)).profile, id);
+
+  await page.goto(`${ORIGIN}/#/devices/new`);
+  assert.equal(await profile.inputValue(), "standard");
+  await profile
+    .locator('optgroup[label="Your own"] option', { hasText: "Doors <b>" })
+    .waitFor({ state: "attached" });
+  assert.equal(
+    await profile.locator('optgroup[label="Families of devices"] option[value="tasmota"]').count(),
+    1,
+  );
+  await page.goto(`${ORIGIN}/#/devices/${id}-1`);
+  await page.getByRole("button", { name: "Edit", exact: true }).click();
+  await profile.selectOption("strict");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("profile strict").waitFor();
+  assert.equal((await call(page, "GET", `/devices/${id}-1`)).profile, "strict");
+
+  await page.goto(`${ORIGIN}/#/inbox`);
+  await page.getByRole("button", { name: "Add a rule" }).click();
+  const rule = page.getByRole("dialog");
+  await rule.locator(`option[value="${id}"]`).waitFor({ state: "attached" });
+  assert.deepEqual(problems, []);
+  await context.close();
 });

@@ -8,7 +8,8 @@ const PLAIN = ["login", "inbox", "users", "tokens", "account", "api"] as const;
 type List = "devices" | "sessions" | "retained" | "decoders";
 
 export type Route =
-  | { room: Plain | "home" | "new-device" | "lost" }
+  | { room: Plain | "home" | "lost" }
+  | { room: "new-device"; profile: string }
   | { room: "setup"; token: string }
   | { room: List; query: URLSearchParams }
   | { room: "session"; id: string }
@@ -33,7 +34,9 @@ export function parseRoute(hash: string): Route {
   )
     return { room: first, query: new URLSearchParams(query) };
   // Compared before decoding: a device may be called `new`, see `deviceHref`.
-  if (first === "devices" && raw[1] === "new") return { room: "new-device" };
+  if (first === "devices" && raw[1] === "new") {
+    return { room: "new-device", profile: new URLSearchParams(query).get("profile") ?? "" };
+  }
   if (first === "devices" && second !== undefined) return { room: "device", id: second };
   if (first === "sessions" && second !== undefined) return { room: "session", id: second };
   if (second !== undefined) return { room: "lost" };
@@ -45,6 +48,11 @@ export function parseRoute(hash: string): Route {
 /** The address of a device's page. */
 export function deviceHref(id: string): string {
   return `#/devices/${id === "new" ? "%6Eew" : encodeURIComponent(id)}`;
+}
+
+/** The address where a device with this profile is added. */
+export function newDeviceHref(profile: string): string {
+  return `#/devices/new?${new URLSearchParams({ profile })}`;
 }
 
 /** The address of an MQTT session's page. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { deviceHref, devicesHref, listHref, parseRoute, sessionHref } from "./router.svelte";
+import { deviceHref, devicesHref, listHref, newDeviceHref, parseRoute, sessionHref } from "./router.svelte";
 
 test.each([
   ["", "home"],
@@ -51,4 +51,9 @@ test.each(["plain", "a/b", "100%", "ü <x>", "?q", "$x#"])("the page of the sess
 test("the retained messages carry their filter", () => {
   const route = parseRoute(listHref("retained", { filter: "home/+/#" }));
   expect(route.room === "retained" && route.query.get("filter")).toBe("home/+/#");
+});
+
+test("the room for a new device carries the profile that is wanted", () => {
+  expect(parseRoute(newDeviceHref("a b&c"))).toEqual({ room: "new-device", profile: "a b&c" });
+  expect(parseRoute("#/devices/new")).toEqual({ room: "new-device", profile: "" });
 });

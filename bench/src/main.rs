@@ -1,5 +1,6 @@
 //! `roost-bench`: roost, mosquitto and a bare relay beside each other, doing the same work on the same machine in one run.
 
+mod answers;
 mod args;
 mod cases;
 mod clock;
@@ -12,6 +13,7 @@ mod proc;
 mod relay;
 mod report;
 mod rest;
+mod sockets;
 mod stamp;
 mod stats;
 mod swarm;

@@ -52,12 +52,14 @@ impl Rest {
         Rest { agent: Agent::new_with_config(config), base: format!("http://{server}/api/v1") }
     }
 
-    fn create_device(&self, id: String) -> Result<Device> {
+    fn create_device(&self, number: usize) -> Result<Device> {
+        let id = format!("bench-{number}");
+        let links = serde_json::json!([{ "listen": "spot", "serial": number.to_string() }]);
         let created: Created = self
             .agent
             .post(format!("{}/devices", self.base))
             .header("authorization", format!("Bearer {ADMIN_TOKEN}"))
-            .send_json(serde_json::json!({ "id": id }))
+            .send_json(serde_json::json!({ "id": id, "links": links }))
             .with_context(|| format!("creating device {id}"))?
             .body_mut()
             .read_json()?;
@@ -65,7 +67,7 @@ impl Rest {
         Ok(Device { id, token })
     }
 
-    /// Registers `bench-0` to `bench-{count - 1}`, in that order in the answer.
+    /// Registers, with the serial number of a Spot each, `bench-0` to `bench-{count - 1}`, in that order in the answer.
     pub(crate) fn create_devices(&self, count: usize) -> Result<Vec<Device>> {
         let next = AtomicUsize::new(0);
         let create_some = || -> Result<Vec<(usize, Device)>> {
@@ -75,7 +77,7 @@ impl Rest {
                 if number >= count {
                     return Ok(made);
                 }
-                made.push((number, self.create_device(format!("bench-{number}"))?));
+                made.push((number, self.create_device(number)?));
             }
         };
         let mut devices = Vec::with_capacity(count);

@@ -2,11 +2,15 @@
 
 mod coap;
 mod flows;
+mod http;
 mod idle;
 mod latency;
 mod offline;
+mod spot;
 mod start;
+mod stream;
 mod telemetry;
+mod websocket;
 
 use std::time::Duration;
 
@@ -26,12 +30,16 @@ pub(crate) enum Case {
     Latency,
     Offline,
     Telemetry,
+    Http,
+    Stream,
+    Spot,
+    Websocket,
     Coap,
     Start,
 }
 
 impl Case {
-    pub(crate) const ALL: [Case; 10] = [
+    pub(crate) const ALL: [Case; 14] = [
         Case::ManyToOne,
         Case::FanOut,
         Case::Pairs,
@@ -40,6 +48,10 @@ impl Case {
         Case::Latency,
         Case::Offline,
         Case::Telemetry,
+        Case::Http,
+        Case::Stream,
+        Case::Spot,
+        Case::Websocket,
         Case::Coap,
         Case::Start,
     ];
@@ -54,6 +66,10 @@ impl Case {
             Case::Latency => "latency",
             Case::Offline => "offline",
             Case::Telemetry => "telemetry",
+            Case::Http => "http",
+            Case::Stream => "stream",
+            Case::Spot => "spot",
+            Case::Websocket => "websocket",
             Case::Coap => "coap",
             Case::Start => "start",
         }
@@ -65,7 +81,9 @@ impl Case {
             Case::ManyToOne | Case::FanOut | Case::Latency => &[Qos::AtMostOnce, Qos::AtLeastOnce],
             Case::Pairs => &[Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce],
             Case::Routing | Case::Idle => &[Qos::AtMostOnce],
-            Case::Offline | Case::Telemetry | Case::Coap | Case::Start => &[Qos::AtLeastOnce],
+            Case::Offline | Case::Telemetry | Case::Start => &[Qos::AtLeastOnce],
+            // Not MQTT: what is answered is durable.
+            Case::Http | Case::Stream | Case::Spot | Case::Websocket | Case::Coap => &[Qos::AtLeastOnce],
         };
         let variant = |qos: &Qos| Variant { case: self, qos: *qos };
         levels.iter().map(variant).collect()
@@ -101,7 +119,12 @@ pub(crate) struct Variant {
 
 impl Variant {
     pub(crate) fn name(self) -> String {
-        format!("{} qos{}", self.case.name(), self.qos.bits())
+        match self.case {
+            Case::Http | Case::Stream | Case::Spot | Case::Websocket | Case::Coap => {
+                self.case.name().to_owned()
+            }
+            _ => format!("{} qos{}", self.case.name(), self.qos.bits()),
+        }
     }
 
     /// Everything that somebody needs to know to do the same.
@@ -117,6 +140,12 @@ impl Variant {
             Case::Latency => format!("{}, {seconds} s", latency::DESCRIPTION),
             Case::Offline => offline::DESCRIPTION.to_owned(),
             Case::Telemetry => format!("{}, {seconds} s", telemetry::DESCRIPTION),
+            Case::Http => format!("{}, {seconds} s", http::DESCRIPTION),
+            Case::Stream => format!("{}, {seconds} s", stream::DESCRIPTION),
+            Case::Spot => format!("{}, {seconds} s", spot::DESCRIPTION),
+            Case::Websocket => {
+                format!("{} devices on /api/v1/ws, nothing sent", settings.idle_connections)
+            }
             Case::Coap => format!("{}, {seconds} s", coap::DESCRIPTION),
             Case::Start => format!(
                 "{} devices stored; kill -9 after {seconds} s of telemetry by 100 devices",
@@ -128,9 +157,16 @@ impl Variant {
     /// Why a peer has no part in this case.
     pub(crate) fn reason_to_skip(self, kind: PeerKind) -> Option<&'static str> {
         match (self.case, kind) {
-            (Case::Telemetry | Case::Coap | Case::Start, PeerKind::Mosquitto | PeerKind::Relay) => {
-                Some("has no devices")
-            }
+            (
+                Case::Telemetry
+                | Case::Http
+                | Case::Stream
+                | Case::Spot
+                | Case::Websocket
+                | Case::Coap
+                | Case::Start,
+                PeerKind::Mosquitto | PeerKind::Relay,
+            ) => Some("has no devices"),
             (Case::Offline, PeerKind::Relay) => Some("has no sessions"),
             (Case::Routing, PeerKind::Relay) => Some("has no wildcards in the middle of a filter"),
             _ => None,
@@ -152,6 +188,10 @@ impl Variant {
             Case::Latency => latency::run(&peer, self.qos, settings.window),
             Case::Offline => offline::run(&peer),
             Case::Telemetry => telemetry::run(&peer, settings.window),
+            Case::Http => http::run(&peer, settings.window),
+            Case::Stream => stream::run(&peer, settings.window),
+            Case::Spot => spot::run(&peer, settings.window),
+            Case::Websocket => websocket::run(&peer, settings.idle_connections),
             Case::Coap => coap::run(&peer, settings.window, settings.idle_connections),
             Case::Start => start::run(&mut peer, settings),
         }?;

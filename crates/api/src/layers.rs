@@ -83,7 +83,11 @@ fn is_problem(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(MEDIA_TYPE.as_bytes()))
 }
 
+/// An answer without content has nothing to guard, and may be a poor device's.
 fn secure(mut response: Response, cache: Option<HeaderValue>) -> Response {
+    if response.status() == StatusCode::NO_CONTENT {
+        return response;
+    }
     let headers = response.headers_mut();
     for (name, value) in SECURITY {
         headers.entry(name).or_insert(HeaderValue::from_static(value));

@@ -20,7 +20,7 @@ use crate::pace::Paces;
 use crate::presence::PresenceBoard;
 use crate::registry::{Registry, Throttle};
 use crate::speech::Speech;
-use crate::storage::{Durability, Position, StorageError, Store};
+use crate::storage::{Durability, Position, RegistryChanges, StorageError, Store, WatchedTable};
 use crate::time::{Clock, Timestamp};
 use crate::topic::{InvalidTopic, Topic};
 use crate::twin::Twins;
@@ -129,6 +129,7 @@ pub struct Hub {
     pub(crate) settings: Settings,
     pub(crate) durability: Durability,
     pub(crate) registry: Registry,
+    pub(crate) registry_changes: RegistryChanges,
     pub(crate) broker: Broker,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) twins: Twins,
@@ -175,9 +176,12 @@ impl Hub {
     /// [`OpenError`] names what could not be read.
     pub fn open(store: Store, ports: Ports, settings: Settings) -> Result<Arc<Self>, OpenError> {
         let durability = store.log.durability();
+        let (table, registry_changes) = WatchedTable::new(store.table);
+        let store = Store { table: Arc::new(table), ..store };
         let hub = Arc::new(Self {
             durability,
             registry: Registry::default(),
+            registry_changes,
             broker: Broker::default(),
             mailboxes: Mailboxes::default(),
             twins: Twins::default(),

@@ -100,17 +100,13 @@ impl Hub {
                 // An API token is a password, never a name.
                 if principal.device().is_some() { Ok(principal) } else { Err(AuthenticateError::Unknown) }
             }
-            Presented::Pair { username, password } | Presented::Basic { username, password } => {
-                match self.by_secret(password) {
-                    Ok(principal) => match principal.device() {
-                        Some(device) if device.as_str() != username => Err(AuthenticateError::Unknown),
-                        _ => Ok(principal),
-                    },
-                    Err(AuthenticateError::Unknown) => self.by_password(username, password),
-                    Err(error) => Err(error),
-                }
+            Presented::Pair { username, password } => {
+                self.under_name(username, password, self.by_secret(password))
             }
-            Presented::Token(token) => self.by_secret(token.as_bytes()),
+            Presented::Basic { username, password } => {
+                self.under_name(username, password, self.by_secret_again(password))
+            }
+            Presented::Token(token) => self.by_secret_again(token.as_bytes()),
             Presented::Certificate { common_name } => {
                 check_length(common_name.as_bytes())?;
                 self.by_index(&common_name_key(common_name)?)
@@ -184,6 +180,37 @@ impl Hub {
                 self.user(tenant, user)?.is_some_and(|found| found.role == *role && !found.disabled)
             }
         })
+    }
+
+    /// A device's secret opens under its own name alone; what is no secret may be a password.
+    fn under_name(
+        &self,
+        username: &str,
+        password: &[u8],
+        found: Result<Arc<Principal>, AuthenticateError>,
+    ) -> Result<Arc<Principal>, AuthenticateError> {
+        match found {
+            Ok(principal) => match principal.device() {
+                Some(device) if device.as_str() != username => Err(AuthenticateError::Unknown),
+                _ => Ok(principal),
+            },
+            Err(AuthenticateError::Unknown) => self.by_password(username, password),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// For those who show their secret with every request, and not once for a connection.
+    fn by_secret_again(&self, secret: &[u8]) -> Result<Arc<Principal>, AuthenticateError> {
+        check_length(secret)?;
+        let recognised = &self.registry.recognised;
+        let hash = SecretHash::of(secret);
+        let changes = self.registry_changes.count();
+        if let Some(principal) = recognised.get(&hash, changes, self.now()) {
+            return Ok(principal);
+        }
+        let principal = self.by_index(&hash.key()?)?;
+        recognised.remember(hash, changes, &principal);
+        Ok(principal)
     }
 
     fn by_secret(&self, secret: &[u8]) -> Result<Arc<Principal>, AuthenticateError> {

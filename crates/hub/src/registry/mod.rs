@@ -17,6 +17,7 @@ mod password;
 mod profile;
 mod proof;
 mod psk;
+mod recognised;
 mod secret;
 mod setup;
 mod tenant;
@@ -56,6 +57,7 @@ pub use user::{CreateUserError, NewUser, User};
 pub use web_session::{SignInError, VerifiedUser, WEB_SESSION_LIFETIME};
 
 use password::Passwords;
+use recognised::Recognised;
 use setup::SetUp;
 use tenant_state::TenantState;
 
@@ -64,6 +66,7 @@ use tenant_state::TenantState;
 pub struct Registry {
     tenants: Mutex<HashMap<TenantId, Arc<TenantState>>>,
     passwords: Passwords,
+    recognised: Recognised,
     /// Who has a connection with an API token: many connections of one application share it.
     applications: Mutex<HashMap<(TenantId, TokenId), Weak<Principal>>>,
     set_up: Mutex<SetUp>,

@@ -49,7 +49,7 @@ impl fmt::Debug for Secret {
 }
 
 /// SHA-256 of a secret, in hex: what stands in tables.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct SecretHash(String);
 

@@ -6,6 +6,7 @@
 pub mod disk;
 mod key;
 pub mod memory;
+mod watched;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use key::{InvalidKey, Key, KeyBuilder};
+pub(crate) use watched::{RegistryChanges, WatchedTable};
 
 /// A future that a store hands out.
 pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

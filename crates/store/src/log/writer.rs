@@ -3,13 +3,17 @@
 //! sync, a second one may succeed although the data is lost.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::thread;
 
 use roost_hub::storage::StorageError;
 
-use super::append::Chunk;
+use super::append::{Chunk, Queue};
 use super::{Active, EmbeddedLog, lock};
 use crate::segment::{LOG_DIRECTORY, Mark, Span, mark, segment_name};
+
+/// How often the writer lets others append before it syncs what there is.
+const GATHER_ROUNDS_MAX: u32 = 16;
 
 impl EmbeddedLog {
     /// Works until the log is closed and everything is written, or until the disk refuses.
@@ -54,7 +58,25 @@ impl EmbeddedLog {
             queue = self.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.is_writer_idle = false;
-        Some(queue.take_chunks())
+        Some(self.gather(queue).take_chunks())
+    }
+
+    /// Where cores are few, whoever appends next cannot while the writer runs: lets them, as long as more
+    /// comes, so that one sync serves all. With a core to spare this takes no time.
+    fn gather<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        for _ in 0..GATHER_ROUNDS_MAX {
+            let (next, is_closing) = (queue.next, queue.is_closing);
+            if is_closing {
+                break;
+            }
+            drop(queue);
+            thread::yield_now();
+            queue = lock(&self.queue);
+            if queue.next == next {
+                break;
+            }
+        }
+        queue
     }
 
     fn write_chunk(&self, chunk: &Chunk) -> io::Result<()> {

@@ -44,6 +44,52 @@ pub(crate) struct Row {
     pub(crate) quality: Quality,
 }
 
+/// A reading's value where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ValueRef<'a> {
+    Boolean(bool),
+    Integer(i64),
+    Unsigned(u64),
+    Number(f64),
+    Text(&'a str),
+    Gap,
+}
+
+impl<'a> From<&'a Value> for ValueRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Boolean(value) => Self::Boolean(*value),
+            Value::Integer(value) => Self::Integer(*value),
+            Value::Unsigned(value) => Self::Unsigned(*value),
+            Value::Number(value) => Self::Number(*value),
+            Value::Text(text) => Self::Text(text),
+            Value::Gap => Self::Gap,
+        }
+    }
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Boolean(value) => Self::Boolean(value),
+            ValueRef::Integer(value) => Self::Integer(value),
+            ValueRef::Unsigned(value) => Self::Unsigned(value),
+            ValueRef::Number(value) => Self::Number(value),
+            ValueRef::Text(text) => Self::Text(Arc::from(text)),
+            ValueRef::Gap => Self::Gap,
+        }
+    }
+}
+
+/// One reading of a series on its way into columns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowRef<'a> {
+    pub(crate) ts: Timestamp,
+    pub(crate) position: Position,
+    pub(crate) value: ValueRef<'a>,
+    pub(crate) quality: Quality,
+}
+
 /// Whether the columns are those of a stored file or of an answer, which has no positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -92,16 +138,45 @@ pub(crate) fn properties() -> Result<WriterProperties, ParquetError> {
     Ok(builder.build())
 }
 
+/// A column of names in which the same one stands many times in a row: looked up once for all of them.
+#[derive(Default)]
+struct Names {
+    builder: StringDictionaryBuilder<Int32Type>,
+    last: String,
+    count: usize,
+}
+
+impl Names {
+    fn push(&mut self, name: &str) {
+        if self.last != name {
+            self.settle();
+            self.last.replace_range(.., name);
+        }
+        self.count += 1;
+    }
+
+    fn settle(&mut self) {
+        if self.count > 0 {
+            self.builder.append_values(&self.last, std::mem::take(&mut self.count));
+        }
+    }
+
+    fn finish(mut self) -> ArrayRef {
+        self.settle();
+        Arc::new(self.builder.finish())
+    }
+}
+
 /// Rows on their way into columns.
 pub(crate) struct Columns {
     layout: Layout,
-    device: StringDictionaryBuilder<Int32Type>,
-    key: StringDictionaryBuilder<Int32Type>,
+    device: Names,
+    key: Names,
     ts: TimestampMillisecondBuilder,
     value: Float64Builder,
     int: Int64Builder,
     text: StringBuilder,
-    quality: StringDictionaryBuilder<Int32Type>,
+    quality: Names,
     position: Int64Builder,
 }
 
@@ -109,53 +184,53 @@ impl Columns {
     pub(crate) fn new(layout: Layout) -> Self {
         Self {
             layout,
-            device: StringDictionaryBuilder::new(),
-            key: StringDictionaryBuilder::new(),
+            device: Names::default(),
+            key: Names::default(),
             ts: TimestampMillisecondBuilder::new(),
             value: Float64Builder::new(),
             int: Int64Builder::new(),
             text: StringBuilder::new(),
-            quality: StringDictionaryBuilder::new(),
+            quality: Names::default(),
             position: Int64Builder::new(),
         }
     }
 
-    pub(crate) fn push(&mut self, device: &str, key: &str, row: &Row) {
-        self.device.append_value(device);
-        self.key.append_value(key);
+    pub(crate) fn push(&mut self, device: &str, key: &str, row: &RowRef<'_>) {
+        self.device.push(device);
+        self.key.push(key);
         self.ts.append_value(row.ts.0);
-        self.quality.append_value(quality_name(row.quality));
+        self.quality.push(quality_name(row.quality));
         self.position.append_value(row.position.0.cast_signed());
         let mut int = None;
-        match &row.value {
-            Value::Boolean(value) => {
-                self.value.append_value(f64::from(u8::from(*value)));
-                self.text.append_value(if *value { "true" } else { "false" });
+        match row.value {
+            ValueRef::Boolean(value) => {
+                self.value.append_value(f64::from(u8::from(value)));
+                self.text.append_value(if value { "true" } else { "false" });
             }
-            Value::Integer(value) => {
-                self.value.append_value(*value as f64);
+            ValueRef::Integer(value) => {
+                self.value.append_value(value as f64);
                 self.text.append_null();
-                int = (value.unsigned_abs() > EXACT_MAX).then_some(*value);
+                int = (value.unsigned_abs() > EXACT_MAX).then_some(value);
             }
-            Value::Unsigned(value) => {
-                self.value.append_value(*value as f64);
-                match i64::try_from(*value) {
+            ValueRef::Unsigned(value) => {
+                self.value.append_value(value as f64);
+                match i64::try_from(value) {
                     Ok(small) => {
                         self.text.append_null();
-                        int = (*value > EXACT_MAX).then_some(small);
+                        int = (value > EXACT_MAX).then_some(small);
                     }
                     Err(_large) => self.text.append_value(value.to_string()),
                 }
             }
-            Value::Number(value) => {
-                self.value.append_value(*value);
+            ValueRef::Number(value) => {
+                self.value.append_value(value);
                 self.text.append_null();
             }
-            Value::Text(text) => {
+            ValueRef::Text(text) => {
                 self.value.append_null();
                 self.text.append_value(text);
             }
-            Value::Gap => {
+            ValueRef::Gap => {
                 self.value.append_null();
                 self.text.append_null();
             }
@@ -169,25 +244,15 @@ impl Columns {
 
     /// The columns so far; the next rows begin new ones.
     pub(crate) fn finish(self) -> Result<RecordBatch, ArrowError> {
-        let Self {
-            layout,
-            mut device,
-            mut key,
-            mut ts,
-            mut value,
-            mut int,
-            mut text,
-            mut quality,
-            mut position,
-        } = self;
+        let Self { layout, device, key, mut ts, mut value, mut int, mut text, quality, mut position } = self;
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(device.finish()),
-            Arc::new(key.finish()),
+            device.finish(),
+            key.finish(),
             Arc::new(ts.finish().with_timezone("UTC")),
             Arc::new(value.finish()),
             Arc::new(int.finish()),
             Arc::new(text.finish()),
-            Arc::new(quality.finish()),
+            quality.finish(),
         ];
         if layout == Layout::Stored {
             columns.push(Arc::new(position.finish()));

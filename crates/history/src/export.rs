@@ -10,7 +10,7 @@ use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::storage::Position;
 use tokio::sync::mpsc;
 
-use crate::columns::{self, Columns, Layout, ROW_GROUP_LENGTH, Row};
+use crate::columns::{self, Columns, Layout, ROW_GROUP_LENGTH, RowRef, ValueRef};
 use crate::csv;
 use crate::history::History;
 use crate::query::{Point, PointStream, QueryError, Selection};
@@ -114,7 +114,8 @@ fn write_parquet(
     let mut columns = Columns::new(Layout::Answer);
     for point in stream {
         let Point { ts, value, quality } = point?;
-        columns.push(device, key, &Row { ts, position: Position(0), value, quality });
+        let value = ValueRef::from(&value);
+        columns.push(device, key, &RowRef { ts, position: Position(0), value, quality });
         if columns.len() >= ROW_GROUP_LENGTH {
             let full = std::mem::replace(&mut columns, Columns::new(Layout::Answer));
             writer.write(&full.finish().map_err(gone)?).map_err(gone)?;

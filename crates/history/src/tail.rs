@@ -10,7 +10,7 @@ use roost_hub::reading::{Quality, Value};
 use roost_hub::storage::Position;
 use roost_hub::time::Timestamp;
 
-use crate::columns::Row;
+use crate::columns::{Row, RowRef, ValueRef};
 
 /// What a series costs beside its rows: names, maps and their entries, roughly.
 const SERIES_BYTES: usize = 256;
@@ -149,7 +149,8 @@ impl Tail {
         let mut rows = Vec::new();
         while let Some(stored) = self.rows.get(next as usize) {
             if wanted(Timestamp(stored.ts), Position(stored.position)) {
-                rows.push(self.row(stored));
+                let RowRef { ts, position, value, quality } = self.row(stored);
+                rows.push(Row { ts, position, value: value.into(), quality });
             }
             next = stored.previous;
         }
@@ -219,23 +220,24 @@ impl Tail {
     }
 
     /// The reading that [`Tail::in_file_order`] names by its number.
-    pub(crate) fn at(&self, index: u32) -> Option<Row> {
+    pub(crate) fn at(&self, index: u32) -> Option<RowRef<'_>> {
         self.rows.get(index as usize).map(|stored| self.row(stored))
     }
 
-    fn row(&self, stored: &Stored) -> Row {
+    fn row(&self, stored: &Stored) -> RowRef<'_> {
         let value = match stored.kind {
-            Kind::Boolean => Value::Boolean(stored.bits != 0),
-            Kind::Integer => Value::Integer(stored.bits.cast_signed()),
-            Kind::Unsigned => Value::Unsigned(stored.bits),
-            Kind::Number => Value::Number(f64::from_bits(stored.bits)),
+            Kind::Boolean => ValueRef::Boolean(stored.bits != 0),
+            Kind::Integer => ValueRef::Integer(stored.bits.cast_signed()),
+            Kind::Unsigned => ValueRef::Unsigned(stored.bits),
+            Kind::Number => ValueRef::Number(f64::from_bits(stored.bits)),
             Kind::Text => {
                 let (start, length) = ((stored.bits >> 32) as usize, (stored.bits & 0xFFFF_FFFF) as usize);
-                Value::Text(Arc::from(self.texts.get(start..start + length).unwrap_or_default()))
+                ValueRef::Text(self.texts.get(start..start + length).unwrap_or_default())
             }
-            Kind::Gap => Value::Gap,
+            Kind::Gap => ValueRef::Gap,
         };
-        Row { ts: Timestamp(stored.ts), position: Position(stored.position), value, quality: stored.quality }
+        let (ts, position) = (Timestamp(stored.ts), Position(stored.position));
+        RowRef { ts, position, value, quality: stored.quality }
     }
 }
 

@@ -95,6 +95,15 @@ impl<'a> Head<'a> {
             .map(|(_, value)| *value)
     }
 
+    /// Whether there is no header but these, each at most once.
+    pub(crate) fn has_only(&self, names: &[&str]) -> bool {
+        let is_one = |name: &str| names.iter().any(|known| name.eq_ignore_ascii_case(known));
+        self.headers.iter().enumerate().all(|(place, (name, _))| {
+            is_one(name)
+                && !self.headers.iter().skip(place + 1).any(|(other, _)| other.eq_ignore_ascii_case(name))
+        })
+    }
+
     /// Whether bytes of a body follow.
     pub(crate) fn has_body(&self) -> bool {
         let is_some = |length: &[u8]| length.iter().any(|digit| *digit != b'0');

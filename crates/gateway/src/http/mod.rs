@@ -4,7 +4,9 @@
 mod body;
 mod cors;
 pub(crate) mod credentials;
+mod date;
 mod head;
+mod posts;
 mod rewind;
 pub(crate) mod socket;
 mod upgrade;
@@ -39,6 +41,7 @@ pub(crate) use body::{LINE_TYPES, TooSlow};
 use cors::Asking;
 pub use cors::{InvalidOrigin, Origins};
 use head::Head;
+use posts::Served;
 use rewind::Rewind;
 use socket::Socket;
 use upgrade::{Accepted, Spoken};
@@ -94,6 +97,11 @@ pub(crate) async fn serve(door: HttpDoor, server: Admitted, mut stream: Stream, 
         }
     };
     let Some(spoken) = Spoken::of(&head) else {
+        let around = (&peer, &door.shutdown);
+        let Served::Until(stream, buffer) = posts::serve(&server, (stream, buffer), length, around).await
+        else {
+            return;
+        };
         let upgraded = hand_over(&door, &server, Rewind::new(buffer, stream), &peer).await;
         if let Some((accepted, stream, behind)) = upgraded {
             speak(door, server, accepted, (stream, behind), peer).await;

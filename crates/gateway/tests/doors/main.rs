@@ -8,6 +8,7 @@ mod decoders;
 mod dialects;
 mod durable;
 mod http;
+mod http_posts;
 mod influx;
 mod limits;
 mod live;

@@ -7,6 +7,7 @@ mod caller;
 mod commands;
 mod gunzip;
 mod lines;
+pub(crate) mod plain;
 mod publish;
 mod query;
 mod radio;

@@ -21,6 +21,7 @@ use crate::presence::PresenceBoard;
 use crate::registry::{Registry, Throttle};
 use crate::speech::Speech;
 use crate::storage::{Durability, Position, RegistryChanges, StorageError, Store, WatchedTable};
+use crate::stream::Streams;
 use crate::time::{Clock, Timestamp};
 use crate::topic::{InvalidTopic, Topic};
 use crate::twin::Twins;
@@ -142,6 +143,7 @@ pub struct Hub {
     pub(crate) latest: LatestValues,
     pub(crate) paces: Paces,
     pub(crate) speech: Speech,
+    pub(crate) streams: Streams,
     pub(crate) checkpoints: Mutex<Checkpoints>,
     /// Everything as it happens.
     pub live: LiveFeed,
@@ -194,6 +196,7 @@ impl Hub {
             latest: LatestValues::default(),
             paces: Paces::default(),
             speech: Speech::default(),
+            streams: Streams::default(),
             checkpoints: Mutex::default(),
             live: LiveFeed::default(),
             counters: Counters::default(),

@@ -37,7 +37,7 @@ use crate::listener::asked;
 use crate::problem::Problem;
 use crate::stream::Stream;
 use body::PacedBody;
-pub(crate) use body::{LINE_TYPES, TooSlow};
+pub(crate) use body::TooSlow;
 use cors::Asking;
 pub use cors::{InvalidOrigin, Origins};
 use head::Head;

@@ -18,7 +18,7 @@ use crate::live::LiveFeed;
 use crate::mailbox::Mailboxes;
 use crate::pace::Paces;
 use crate::presence::PresenceBoard;
-use crate::registry::{Registry, Throttle};
+use crate::registry::{Registry, SealKey, Throttle};
 use crate::speech::Speech;
 use crate::storage::{Durability, Position, RegistryChanges, StorageError, Store, WatchedTable};
 use crate::stream::Streams;
@@ -39,6 +39,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub rng: Arc<dyn Rng>,
+    /// With which secrets are sealed that have to be known again.
+    pub seal_key: SealKey,
 }
 
 /// What gives way when the queue of a persistent session is full.

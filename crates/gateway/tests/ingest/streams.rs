@@ -8,7 +8,6 @@ use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use roost_hub::reading::Value;
 use serde_json::{Value as Json, json};
-use tokio::sync::mpsc;
 
 use crate::lines::written;
 use crate::world::{Answer, Ingest, LINES, post, token};
@@ -155,16 +154,13 @@ async fn h_26_of_two_streams_with_one_key_the_later_goes_on() {
 async fn chunked_json_is_taken_document_by_document() {
     let ingest = Ingest::new().await;
     for content_type in ["application/json", ""] {
-        let (sender, receiver) = mpsc::channel::<Result<&'static str, io::Error>>(1);
-        let body = Body::from_stream(futures_util::stream::unfold(receiver, async |mut receiver| {
-            Some((receiver.recv().await?, receiver))
-        }));
+        let (sender, body) = written();
         let device = async {
-            sender.send(Ok("{\"x\":1}\n[\n{\"x\":2},\n{\"y\":3}\n]\n{")).await.unwrap();
+            sender.send("{\"x\":1}\n[\n{\"x\":2},\n{\"y\":3}\n]\n{").await.unwrap();
             while ingest.value("y").is_none() {
                 tokio::task::yield_now().await;
             }
-            sender.send(Ok("\n\"x\":4}\nno\n")).await.unwrap();
+            sender.send("\n\"x\":4}\nno\n").await.unwrap();
             drop(sender);
         };
         let (answer, ()) = tokio::join!(ingest.call(chunked(content_type, body)), device);

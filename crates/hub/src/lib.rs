@@ -28,7 +28,6 @@ pub mod record;
 pub mod registry;
 pub mod speech;
 pub mod storage;
-pub mod stream;
 pub mod time;
 pub mod topic;
 pub mod twin;

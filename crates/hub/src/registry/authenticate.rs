@@ -13,6 +13,7 @@ use super::fact;
 use super::password::{PasswordHash, Verdict};
 use super::proof::{Proof, StoredCredential, common_name_key, credential_key};
 use super::secret::{Holder, SecretHash, SecretOwner};
+use super::web_session::WebSessionRecord;
 
 /// The longest name or secret that is looked up, in bytes.
 const PRESENTED_LENGTH_MAX: usize = 512;
@@ -177,7 +178,12 @@ impl Hub {
                 self.token_record(tenant, token)?.is_some_and(|found| found.role == *role)
             }
             Actor::User { user, role, .. } => {
-                self.user(tenant, user)?.is_some_and(|found| found.role == *role && !found.disabled)
+                let shown = principal.credential.as_ref().map(|credential| &credential.id);
+                self.user_record(tenant, user)?.is_some_and(|found| {
+                    let mut open = found.sessions.iter().filter_map(WebSessionRecord::credential);
+                    let is_open = shown.is_none_or(|shown| open.any(|session| session.id == *shown));
+                    is_open && found.role == *role && !found.disabled
+                })
             }
         })
     }

@@ -21,7 +21,7 @@ impl Hub {
             Owner::Token(token) => self.application(tenant, token).ok(),
             Owner::User(user) => {
                 let record = self.user_record(tenant, user).ok()??;
-                (!record.disabled).then(|| web_session::person(tenant, &record))
+                (!record.disabled).then(|| web_session::person(tenant, &record, None))
             }
         }
     }

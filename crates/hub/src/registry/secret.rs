@@ -65,6 +65,11 @@ impl SecretHash {
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// The first 64 bits of it, in hexadecimal.
+    pub(super) fn short(&self) -> &str {
+        self.0.get(..16).unwrap_or_default()
+    }
 }
 
 /// Whom a secret belongs to.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::hub::Hub;
-use crate::id::{TenantId, UserId};
-use crate::principal::{Actor, Principal};
+use crate::id::{CredentialId, TenantId, UserId};
+use crate::principal::{Actor, CredentialRef, Principal};
 use crate::storage::{Expected, StorageError};
 use crate::time::Timestamp;
 
@@ -47,6 +47,15 @@ pub struct VerifiedUser {
 pub(super) struct WebSessionRecord {
     pub(super) hash: SecretHash,
     expires_at: Timestamp,
+}
+
+impl WebSessionRecord {
+    /// By what somebody was recognised who showed its cookie: the id is a part of the hash, enough to tell
+    /// a person's sessions apart and nothing to sign in with.
+    pub(super) fn credential(&self) -> Option<CredentialRef> {
+        let id = CredentialId::parse(self.hash.short()).ok()?;
+        Some(CredentialRef { id, expires_at: Some(self.expires_at) })
+    }
 }
 
 impl Hub {
@@ -108,7 +117,9 @@ impl Hub {
             record.sessions.into_iter().partition(|session| session.expires_at > now);
         let surplus = (kept.len() + 1).saturating_sub(WEB_SESSIONS_MAX);
         ended.extend(kept.drain(..surplus));
-        kept.push(WebSessionRecord { hash: hash.clone(), expires_at: now.after(WEB_SESSION_LIFETIME) });
+        let session = WebSessionRecord { hash: hash.clone(), expires_at: now.after(WEB_SESSION_LIFETIME) };
+        let shown = session.credential();
+        kept.push(session);
         record.sessions = kept;
         let table = &*self.store.table;
         let owner = SecretOwner { tenant: tenant.clone(), holder: Holder::Web { user: user.clone() } };
@@ -117,7 +128,7 @@ impl Hub {
         for session in ended {
             fact::delete(table, &session.hash.key()?)?;
         }
-        Ok((secret, person(tenant, &record)))
+        Ok((secret, person(tenant, &record, shown)))
     }
 
     /// Whose web session it is.
@@ -128,14 +139,14 @@ impl Hub {
         let hash = SecretHash::of(secret.as_bytes());
         let (tenant, record) = self.web_session_owner(&hash)?.ok_or(AuthenticateError::Unknown)?;
         let session = record.sessions.iter().find(|session| session.hash == hash);
-        let expires_at = session.ok_or(AuthenticateError::Unknown)?.expires_at;
+        let session = session.ok_or(AuthenticateError::Unknown)?;
         if record.disabled || self.tenant_state(&tenant)?.is_none() {
             return Err(AuthenticateError::Unknown);
         }
-        if expires_at <= self.now() {
+        if session.expires_at <= self.now() {
             return Err(AuthenticateError::Expired);
         }
-        Ok(person(&tenant, &record))
+        Ok(person(&tenant, &record, session.credential()))
     }
 
     fn web_session_owner(&self, hash: &SecretHash) -> Result<Option<(TenantId, UserRecord)>, StorageError> {
@@ -165,7 +176,11 @@ impl Hub {
     }
 }
 
-pub(super) fn person(tenant: &TenantId, record: &UserRecord) -> Arc<Principal> {
+pub(super) fn person(
+    tenant: &TenantId,
+    record: &UserRecord,
+    credential: Option<CredentialRef>,
+) -> Arc<Principal> {
     let actor = Actor::User { user: record.id.clone(), role: record.role, operator: record.operator };
-    Arc::new(Principal { tenant: tenant.clone(), actor, credential: None })
+    Arc::new(Principal { tenant: tenant.clone(), actor, credential })
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Change, Entry, Expected, Key, Page, Position, PutError, StorageError, Table, ViewChange};
 
 /// Tables that change all the time and say nothing of who somebody is.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 12] = [
     "commands",
     "commands-index",
     "documents",
@@ -18,7 +18,6 @@ const OTHERS: [&str; 13] = [
     "online",
     "queues",
     "sessions",
-    "streams",
     "subscriptions",
     "twins",
     "wills",

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use regex_lite::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::expression::Expression;
 use super::pattern::Pattern;
 use super::template::Template;
 use super::{AnswerRule, CommandRule, Generic, PresenceRule, Readings, Source, Take};
@@ -13,10 +13,6 @@ use crate::telemetry::Limits;
 
 /// The most rules of a kind, and the most values of a rule.
 const RULES_MAX: usize = 100;
-/// The longest regular expression, in bytes.
-const REGEX_LENGTH_MAX: usize = 1_024;
-/// How large a regular expression may become, in bytes.
-const REGEX_SIZE_MAX: usize = 256 * 1024;
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -173,14 +169,6 @@ fn pointer(text: String) -> Result<String, String> {
 fn source(said: SaidSource) -> Result<Source, String> {
     match said {
         SaidSource::Pointer(text) => pointer(text).map(Source::Pointer),
-        SaidSource::Regex(SaidRegex { regex }) => expression(&regex).map(Source::Regex),
+        SaidSource::Regex(SaidRegex { regex }) => Expression::new(&regex).map(Source::Regex),
     }
-}
-
-fn expression(text: &str) -> Result<Regex, String> {
-    if text.len() > REGEX_LENGTH_MAX {
-        return Err(format!("a regular expression has at most {REGEX_LENGTH_MAX} bytes"));
-    }
-    let built = RegexBuilder::new(text).size_limit(REGEX_SIZE_MAX).build();
-    built.map_err(|error| format!("{text:?}: {error}"))
 }

@@ -1,12 +1,12 @@
 //! A dialect that a profile describes: topic patterns, where values stand, how commands are worded.
 
 mod config;
+mod expression;
 mod pattern;
 mod template;
 
 use std::borrow::Cow;
 
-use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     parse_json,
 };
 use crate::telemetry::{self, Limits, Point, parse_rfc3339};
+use expression::{Expression, Fuel};
 use pattern::{Found, Pattern};
 use template::{Filling, Template};
 
@@ -56,7 +57,7 @@ enum Source {
     /// RFC 6901.
     Pointer(String),
     /// Its first group, or all of it.
-    Regex(Regex),
+    Regex(Expression),
 }
 
 #[derive(Debug)]
@@ -100,9 +101,10 @@ impl Dialect for Generic {
             Some(device) => About::Named(Cow::Borrowed(device)),
             None => About::Connection,
         };
+        let mut fuel = Fuel::full();
         for rule in &self.readings {
             let Some(found) = rule.topic.matches(topic) else { continue };
-            let points = rule.points(&found, payload)?;
+            let points = rule.points(&found, payload, &mut fuel)?;
             if !points.is_empty() {
                 said.push(Said { about: about(&found), what: What::Readings(points) });
             }
@@ -152,7 +154,12 @@ impl Dialect for Generic {
 }
 
 impl Readings {
-    fn points<'a>(&self, found: &Found<'a>, payload: &'a [u8]) -> Result<Vec<Point<'a>>, Unread> {
+    fn points<'a>(
+        &self,
+        found: &Found<'a>,
+        payload: &'a [u8],
+        fuel: &mut Fuel,
+    ) -> Result<Vec<Point<'a>>, Unread> {
         let limits = Limits::default();
         let unread = |error: telemetry::TelemetryError| Unread(Cow::Owned(error.to_string()));
         let sources = match &self.take {
@@ -176,9 +183,7 @@ impl Readings {
         for (key, source) in sources {
             let value = match source {
                 Source::Pointer(pointer) => document.pointer(pointer).cloned(),
-                Source::Regex(regex) => regex
-                    .captures(&text)
-                    .and_then(|captures| Some(plain(captures.get(1).or_else(|| captures.get(0))?.as_str()))),
+                Source::Regex(expression) => fuel.find(expression, &text)?.map(plain),
             };
             if let Some(value) = value {
                 values.insert(key.clone(), value);

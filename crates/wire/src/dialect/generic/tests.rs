@@ -118,3 +118,41 @@ fn a_configuration_that_cannot_be_says_which_rule_and_why() {
         assert!(error.contains(why), "{dialect}: {error}");
     }
 }
+
+#[test]
+fn j_29_an_expression_that_others_choke_on_is_tried_in_linear_time() {
+    let mut dialect = open(json!({ "name": "generic", "readings": [
+        { "topic": "a", "values": { "n": { "regex": "(a+)+$" }, "m": { "regex": "^(([a-z])+.)+[A-Z]([a-z])+$" } } },
+    ]}))
+    .unwrap();
+    let text = format!("{}!", "a".repeat(10_000));
+    assert_eq!(points(&mut dialect, "a", &text), []);
+}
+
+#[test]
+fn j_29_the_work_that_expressions_make_of_one_message_is_bounded() {
+    // Each state of it may be alive at each letter.
+    let heavy = json!({ "regex": "(?:a?){1000}(x)" });
+    let rule = json!({ "topic": "a", "values": { "one": heavy, "two": { "regex": "b=(1)" } } });
+    let mut dialect = open(json!({ "name": "generic", "readings": [rule] })).unwrap();
+    assert_eq!(points(&mut dialect, "a", "aaax b=1").len(), 2);
+    let long = "a".repeat(1_000_000);
+    let unread = dialect.hear("a", long.as_bytes(), 0).unwrap_err();
+    assert!(unread.0.contains("too long for the regular expressions"), "{unread:?}");
+    // Many cheap ones are as much as one dear one, over all rules that fit.
+    let values: Map<String, Value> =
+        (0..100).map(|n| (format!("k{n}"), json!({ "regex": "k=(1)" }))).collect();
+    let rule = json!({ "topic": "#", "values": values });
+    let mut many = open(json!({ "name": "generic", "readings": vec![rule; 100] })).unwrap();
+    assert_eq!(points(&mut many, "a", "k=1").len(), 10_000);
+    assert!(many.hear("a", &long.as_bytes()[..1_000], 0).is_err());
+}
+
+#[test]
+fn j_29_an_expression_that_becomes_too_large_is_refused() {
+    for (expression, reason) in [("(?:a{1000}){1000}", "size"), (&*"a".repeat(1_025), "at most 1024 bytes")] {
+        let rule = json!({ "topic": "a", "values": { "t": { "regex": expression } } });
+        let error = open(json!({ "name": "generic", "readings": [rule] })).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
+}

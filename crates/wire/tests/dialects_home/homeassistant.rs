@@ -1,3 +1,4 @@
+use roost_wire::dialect::{Announced, Kind};
 use serde_json::json;
 
 use super::{Family, fixture, shown};
@@ -28,6 +29,16 @@ fn a_configuration_describes_the_device_with_all_its_entities() {
         fixture!("homeassistant/zigbee_contact.json"),
         &[&format!("{SHED}: is \"shed\" {labels} | contact temperature[°C]")],
     );
+}
+
+#[test]
+fn x_09_what_the_server_announces_of_its_own_devices_is_no_device_when_it_comes_back() {
+    let announced =
+        Announced { device: "barn", name: "The barn", key: "temp", kind: Kind::Number, unit: Some("°C") };
+    let message = announced.message();
+    let mut home = Family::new("homeassistant");
+    home.check(&message.topic, std::str::from_utf8(&message.payload).unwrap(), &[]);
+    home.check("devices/barn/telemetry", r#"{"temp":1}"#, &[]);
 }
 
 #[test]

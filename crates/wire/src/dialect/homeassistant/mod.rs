@@ -18,6 +18,7 @@ use serde_json::{Map, Value as Json};
 
 use self::config::{DeviceInfo, Entity, Slot};
 use self::state::Heard;
+use super::announce::announced_device;
 use super::document::{object, wishes};
 use super::{
     About, Awaited, Command, Description, Dialect, KeyDescription, Outgoing, Presence, Said, Twin,
@@ -49,6 +50,8 @@ impl Dialect for HomeAssistant {
         let slot = topic.strip_prefix(PREFIX).and_then(|rest| Some((rest, Slot::of(rest)?)));
         match slot {
             Some((place, _)) if payload.is_empty() => Ok(self.forget(place)),
+            // what we say of our own devices, brought back by a bridge.
+            Some(_) if announced_device(topic, payload).is_some() => Ok(Vec::new()),
             Some((place, slot)) => self.announcement(place, &slot, payload),
             None => self.state(topic, payload),
         }

@@ -350,6 +350,20 @@ fn frames_are_written_in_hexadecimal_or_base64() {
 }
 
 #[test]
+fn j_25_base64_is_read_in_both_alphabets_padded_or_not_and_in_no_other_way() {
+    for text in ["-_8=", "+/8=", "-_8", "+/8", " +/8=\n"] {
+        assert_eq!(from_base64(text), Some(vec![0xfb, 0xff]), "{text:?}");
+    }
+    // Padding in excess, in the middle or half; space within; both alphabets at once; bits that are left over.
+    for text in [
+        "+/8==", "+=/8", "=", "+/8=+/8=", "AA=", "+/ 8=", "+/\r\n8=", "+_8=", "+/9=", "A", "AAAAA", "+/8=\0",
+        "＋/8=",
+    ] {
+        assert_eq!(from_base64(text), None, "{text:?}");
+    }
+}
+
+#[test]
 fn a_report_says_what_was_read_or_why_not() {
     let decoder = decoder(tagged());
     let limits = Limits::default();

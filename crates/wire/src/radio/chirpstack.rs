@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Kind, Progress, Uplink, best, bytes_of, decoded, eui, note, number, shape};
+use super::{Kind, Location, Progress, Uplink, best, bytes_of, decoded, eui, note, number, shape};
 use crate::dialect::Unread;
 use crate::telemetry::{Point, Value, parse_rfc3339};
 
@@ -47,14 +47,6 @@ struct Heard {
     snr: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct Location {
-    latitude: Option<f64>,
-    longitude: Option<f64>,
-    altitude: Option<f64>,
-    accuracy: Option<f64>,
-}
-
 pub(super) fn read<'a>(event: Option<&'a str>, body: &'a [u8]) -> Result<Uplink<'a>, Unread> {
     let said: Event<'a> = serde_json::from_slice(body).map_err(shape)?;
     let kind = match event.unwrap_or("up") {
@@ -87,16 +79,10 @@ pub(super) fn read<'a>(event: Option<&'a str>, body: &'a [u8]) -> Result<Uplink<
         ts: None,
         value: Value::Boolean(is_powered),
     });
-    let at = said.location;
-    let status = [
-        number("margin", said.margin),
-        number("batteryLevel", battery),
-        powered,
-        number("latitude", at.as_ref().and_then(|at| at.latitude)),
-        number("longitude", at.as_ref().and_then(|at| at.longitude)),
-        number("altitude", at.as_ref().and_then(|at| at.altitude)),
-        number("accuracy", at.as_ref().and_then(|at| at.accuracy)),
-    ];
+    let status = [number("margin", said.margin), number("batteryLevel", battery), powered];
     uplink.points.extend(status.into_iter().flatten());
+    if let Some(at) = said.location {
+        uplink.points.extend(at.points());
+    }
     Ok(uplink)
 }

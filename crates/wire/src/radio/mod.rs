@@ -152,6 +152,34 @@ fn bytes_of(text: &str) -> Result<Vec<u8>, Unread> {
     STANDARD.decode(text).map_err(|error| Unread(format!("the payload is no base64: {error}").into()))
 }
 
+/// Where a device is, as an operator says it.
+#[derive(serde::Deserialize)]
+struct Location {
+    /// In degrees.
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    /// In metres.
+    altitude: Option<f64>,
+    accuracy: Option<f64>,
+}
+
+impl Location {
+    /// Nothing for a place that is not on earth (J-30).
+    fn points(&self) -> Vec<Point<'static>> {
+        let within = |degrees: Option<f64>, most: f64| degrees.is_none_or(|degrees| degrees.abs() <= most);
+        if !within(self.latitude, 90.0) || !within(self.longitude, 180.0) {
+            return Vec::new();
+        }
+        let parts = [
+            number("latitude", self.latitude),
+            number("longitude", self.longitude),
+            number("altitude", self.altitude),
+            number("accuracy", self.accuracy),
+        ];
+        parts.into_iter().flatten().collect()
+    }
+}
+
 fn number(key: &'static str, value: Option<f64>) -> Option<Point<'static>> {
     let value = value.filter(|value| value.is_finite())?;
     Some(Point { key: Cow::Borrowed(key), ts: None, value: Value::Number(value) })

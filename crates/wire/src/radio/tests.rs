@@ -74,6 +74,33 @@ fn the_things_stack_says_joins_and_places() {
     assert_eq!(values(&uplink), [("latitude", &Value::Number(37.9)), ("longitude", &Value::Number(-87.5))]);
 }
 
+#[test]
+fn j_30_a_place_that_is_not_on_earth_is_left_out() {
+    for (latitude, longitude, is_place) in [
+        ("37.9", "-87.5", true),
+        ("-90", "180", true),
+        ("91", "0", false),
+        ("0", "180.5", false),
+        // Swapped.
+        ("-122.4", "37.8", false),
+        ("1e300", "0", false),
+    ] {
+        let place = format!(r#"{{"latitude":{latitude},"longitude":{longitude},"altitude":12}}"#);
+        let stack = format!(
+            r#"{{"end_device_ids":{{"device_id":"d","dev_eui":"0004A30B001C0530"}},
+               "location_solved":{{"location":{place}}}}}"#
+        );
+        let chirp = format!(r#"{{"deviceInfo":{{"devEui":"0101010101010101"}},"location":{place}}}"#);
+        let heard =
+            [heard(Operator::ThingsStack, "", &stack), heard(Operator::ChirpStack, "location", &chirp)];
+        for uplink in heard {
+            assert_eq!(values(&uplink).len(), if is_place { 3 } else { 0 }, "{latitude} {longitude}");
+        }
+    }
+    let nan = r#"{"deviceInfo":{"devEui":"0101010101010101"},"location":{"latitude":NaN}}"#;
+    assert!(read(Operator::ChirpStack, Some("location"), nan.as_bytes()).is_err());
+}
+
 const CHIRPSTACK_UP: &str = r#"{
   "deduplicationId":"3ac7e3c4-4401-4b8d-9386-a5c902f9202d","time":"2022-07-18T09:34:15.775023242+00:00",
   "deviceInfo":{"tenantId":"52f14cd4-c6f1-4fbd-8f87-4025e1d49242","tenantName":"ChirpStack",

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::downlink::id_in;
-use super::{Kind, Progress, Uplink, best, bytes_of, decoded, eui, note, number, shape};
+use super::{Kind, Location, Progress, Uplink, best, bytes_of, decoded, eui, note, shape};
 use crate::dialect::Unread;
 use crate::telemetry::parse_rfc3339;
 
@@ -89,14 +89,6 @@ struct Solved {
     location: Option<Location>,
 }
 
-#[derive(Deserialize)]
-struct Location {
-    latitude: Option<f64>,
-    longitude: Option<f64>,
-    altitude: Option<f64>,
-    accuracy: Option<f64>,
-}
-
 pub(super) fn read(body: &[u8]) -> Result<Uplink<'_>, Unread> {
     let mut webhook: Webhook<'_> = serde_json::from_slice(body).map_err(shape)?;
     let kind = kind(&mut webhook)?;
@@ -117,13 +109,7 @@ pub(super) fn read(body: &[u8]) -> Result<Uplink<'_>, Unread> {
         uplink.time = message.received_at.as_deref().and_then(parse_rfc3339).or(uplink.time);
     }
     if let Some(at) = webhook.location_solved.and_then(|solved| solved.location) {
-        let parts = [
-            number("latitude", at.latitude),
-            number("longitude", at.longitude),
-            number("altitude", at.altitude),
-            number("accuracy", at.accuracy),
-        ];
-        uplink.points.extend(parts.into_iter().flatten());
+        uplink.points.extend(at.points());
     }
     Ok(uplink)
 }

@@ -23,6 +23,9 @@ pub(super) fn json(bytes: &[u8]) -> Result<Json, Unread> {
             (3, Content::Bytes(packed)) => {
                 let mut packed = Fields::of(packed);
                 while let Some(datatype) = packed.next_packed()? {
+                    if types.len() >= CELLS_MAX {
+                        return Err(too_large());
+                    }
                     types.push(datatype);
                 }
             }
@@ -34,7 +37,7 @@ pub(super) fn json(bytes: &[u8]) -> Result<Json, Unread> {
             rows.last().filter(|_| matches!(field, (4, _))).map_or(1, |row| row.len().saturating_add(1));
         cells = cells.saturating_add(added);
         if cells > CELLS_MAX {
-            return Err(Unread(Cow::Owned(format!("a data set may have at most {CELLS_MAX} cells"))));
+            return Err(too_large());
         }
     }
     let type_of = |column: usize| types.get(column).and_then(|datatype| u32::try_from(*datatype).ok());
@@ -44,6 +47,10 @@ pub(super) fn json(bytes: &[u8]) -> Result<Json, Unread> {
     };
     let rows: Vec<Vec<Json>> = rows.into_iter().map(worded).collect();
     Ok(json!({ "columns": columns, "rows": rows }))
+}
+
+fn too_large() -> Unread {
+    Unread(Cow::Owned(format!("a data set may have at most {CELLS_MAX} cells")))
 }
 
 fn elements(row: &[u8]) -> Result<Vec<Option<Raw<'_>>>, Unread> {
@@ -59,7 +66,7 @@ fn elements(row: &[u8]) -> Result<Vec<Option<Raw<'_>>>, Unread> {
             }
         }
         if elements.len() >= CELLS_MAX {
-            return Err(Unread(Cow::Owned(format!("a data set may have at most {CELLS_MAX} cells"))));
+            return Err(too_large());
         }
         elements.push(value);
     }

@@ -418,6 +418,68 @@ fn what_is_not_the_familys_is_left_alone_and_what_is_broken_is_refused() {
     assert!(line.dialect.nodes.is_empty());
 }
 
+/// What a metric with a table of these bytes is heard as, or why it is not.
+fn table(bytes: Vec<u8>) -> Result<Vec<String>, String> {
+    let mut one = Writer::default();
+    for (field, content) in
+        [(1, Content::Bytes(b"t")), (4, Content::Varint(16)), (17, Content::Bytes(&bytes))]
+    {
+        one.field(field, content);
+    }
+    let mut whole = Writer::default();
+    whole.field(2, Content::Bytes(&one.into_bytes()));
+    whole.field(3, Content::Varint(0));
+    let bytes = whole.into_bytes();
+    let mut line = Line::default();
+    line.dialect.hear("spBv1.0/g/NBIRTH/n", &bytes, NOW).map(short).map_err(|unread| unread.0.into_owned())
+}
+
+#[test]
+fn j_28_fields_that_nobody_knows_are_passed_over() {
+    let mut bytes = payload(Some(0), &[metric("a", 3, Raw::Int(1))]);
+    let mut unknown = Writer::default();
+    for content in
+        [Content::Varint(u64::MAX), Content::Fixed64(1), Content::Fixed32(1), Content::Bytes(b"\xff\xff")]
+    {
+        unknown.field(5_000, content);
+    }
+    bytes.extend(unknown.into_bytes());
+    let said = short(Line::default().dialect.hear("spBv1.0/g/NBIRTH/n", &bytes, NOW).unwrap());
+    assert_eq!(said.get(2).map(String::as_str), Some("a=1"));
+}
+
+#[test]
+fn j_28_numbers_that_are_too_long_and_fields_that_are_none_are_refused() {
+    let mut line = Line::default();
+    let overlong = [b"\x18".as_slice(), &[0x80; 10], b"\x01"].concat();
+    let beyond_64_bits = [b"\x18".as_slice(), &[0xFF; 9], b"\x02"].concat();
+    // A number may have zeros in front, which Protocol Buffers allow, but no more than ten bytes.
+    for bytes in [
+        overlong,
+        beyond_64_bits,
+        b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01".to_vec(),
+        vec![0x0F],
+        vec![0x0E],
+    ] {
+        assert!(line.dialect.hear("spBv1.0/g/NBIRTH/n", &bytes, NOW).is_err(), "{bytes:x?}");
+    }
+    let padded = b"\x08\x81\x80\x00\x18\x80\x00";
+    assert!(line.dialect.hear("spBv1.0/g/NBIRTH/n", padded, NOW).is_ok());
+}
+
+#[test]
+fn j_28_what_is_packed_or_repeated_without_end_is_refused() {
+    let mut types = Writer::default();
+    types.field(3, Content::Bytes(&[3; 10_001]));
+    assert!(table(types.into_bytes()).unwrap_err().contains("at most 10000 cells"));
+    let mut row = Writer::default();
+    row.field(4, Content::Bytes(&[0x0A, 0].repeat(10_001)));
+    assert!(table(row.into_bytes()).unwrap_err().contains("at most 10000 cells"));
+    assert!(table([0x22, 0].repeat(10_001)).unwrap_err().contains("at most 10000 cells"));
+    let many = [0x12, 0].repeat(10_001);
+    assert!(Line::default().dialect.hear("spBv1.0/g/NBIRTH/n", &many, NOW).is_err());
+}
+
 #[test]
 fn a_connection_speaks_for_a_bounded_number_of_nodes_and_devices() {
     let mut line = Line::default();

@@ -14,7 +14,6 @@ pub(crate) mod websocket;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +37,7 @@ use crate::listener::asked;
 use crate::problem::Problem;
 use crate::stream::Stream;
 use body::PacedBody;
-pub(crate) use body::TooSlow;
+pub(crate) use body::{LINE_TYPES, TooSlow};
 use cors::Asking;
 pub use cors::{InvalidOrigin, Origins};
 use head::Head;
@@ -65,106 +64,87 @@ pub(crate) struct HttpDoor {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(door: HttpDoor, server: Admitted, stream: Stream, peer: mqtt::Peer) {
-    // In a box that is gone once the connection is a WebSocket, which may say nothing for years.
-    let upgraded = Box::pin(greet(&door, &server, stream, &peer)).await;
-    let Some(upgraded) = upgraded else { return };
-    let spoken = speak(door, server, upgraded, peer);
-    if let Some(spoken) = spoken {
-        spoken.await;
-    }
-}
-
-/// Answers the requests of a connection, until one is an upgrade to WebSocket.
-async fn greet(
-    door: &HttpDoor,
-    server: &Admitted,
-    mut stream: Stream,
-    peer: &mqtt::Peer,
-) -> Option<Upgraded> {
+pub(crate) async fn serve(door: HttpDoor, server: Admitted, mut stream: Stream, peer: mqtt::Peer) {
     let mut buffer = Vec::new();
     let read = read_head(&mut stream, &mut buffer, door.shutdown.clone());
-    let read = match tokio::time::timeout(server.settings.login_timeout, read).await {
-        Ok(Ok(None)) => {
-            hint(server, &buffer, peer);
-            return None;
-        }
-        Ok(Ok(Some(length))) => Ok(length),
-        Ok(Err(problem)) => {
-            server.fault();
-            Err(problem)
-        }
+    let length = match tokio::time::timeout(server.settings.login_timeout, read).await {
         Err(_late) => {
             server.hub.refusals.count(Limit::LoginTimeout);
-            Err(Problem::too_slow("The head took too long to come."))
+            return refuse(stream, &Problem::too_slow("The head took too long to come.")).await;
+        }
+        Ok(Ok(Some(length))) => length,
+        Ok(Ok(None)) => return hint(&server, &buffer, &peer),
+        Ok(Err(problem)) => {
+            server.fault();
+            return refuse(stream, &problem).await;
         }
     };
-    let welcomed = match (read, peer.welcome) {
+    match peer.welcome {
+        Welcome::Served => {}
+        Welcome::Slowed => tokio::time::sleep(SLOWED_BY).await,
         // W-20: who cannot stay is told when to come again.
-        (Ok(_), Welcome::Refused(refusal)) => Err(refusal.into()),
-        (Ok(length), Welcome::Slowed) => {
-            tokio::time::sleep(SLOWED_BY).await;
-            Ok(length)
-        }
-        (read, _) => read,
-    };
-    let length = match welcomed {
-        Ok(_) if *door.shutdown.borrow() => return refuse(stream, &stops()).await,
-        Ok(length) => length,
-        Err(problem) => return refuse(stream, &problem).await,
-    };
+        Welcome::Refused(refusal) => return refuse(stream, &refusal.into()).await,
+    }
+    if *door.shutdown.borrow() {
+        return refuse(stream, &stops()).await;
+    }
     let head = match Head::parse(buffer.get(..length).unwrap_or_default()) {
         Ok(head) => head,
         Err(problem) => {
-            hint(server, &buffer, peer);
+            hint(&server, &buffer, &peer);
             server.fault();
             return refuse(stream, &problem).await;
         }
     };
     let Some(spoken) = Spoken::of(&head) else {
-        let around = (peer, &door.shutdown);
-        return match posts::serve(server, (stream, buffer), length, around).await {
-            Served::All => None,
-            Served::Until(stream, buffer) => {
-                Box::pin(hand_over(door, server, Rewind::new(buffer, stream), peer)).await
-            }
+        let around = (&peer, &door.shutdown);
+        let Served::Until(stream, buffer) = posts::serve(&server, (stream, buffer), length, around).await
+        else {
+            return;
         };
+        let upgraded = hand_over(&door, &server, Rewind::new(buffer, stream), &peer).await;
+        if let Some((accepted, stream, behind)) = upgraded {
+            speak(door, server, accepted, (stream, behind), peer).await;
+        }
+        return;
     };
-    let accepted = match upgrade::accept(&head, spoken, server, peer).await {
+    let behind = buffer.get(length..).unwrap_or_default().to_vec();
+    let accepted = match upgrade::accept(&head, spoken, &server, &peer).await {
         Ok(accepted) => accepted,
         Err(problem) => return refuse(stream, &problem).await,
     };
-    stream.write_all(&accepted.to_bytes()).await.ok()?;
-    stream.flush().await.ok()?;
-    Some((accepted, stream, buffer.split_off(length)))
+    if stream.write_all(&accepted.to_bytes()).await.is_err() || stream.flush().await.is_err() {
+        return;
+    }
+    drop(buffer);
+    speak(door, server, accepted, (stream, behind), peer).await;
 }
 
 /// Serves a connection whose upgrade was answered; some bytes came behind the request.
-fn speak(
+async fn speak(
     door: HttpDoor,
     mut server: Admitted,
-    (accepted, stream, behind): Upgraded,
+    accepted: Accepted,
+    (stream, behind): (Stream, Vec<u8>),
     peer: mqtt::Peer,
-) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+) {
     server.became_websocket();
-    Some(match (accepted.spoken, accepted.principal) {
+    match (accepted.spoken, accepted.principal) {
         (Spoken::Mqtt, _) => {
             let stream = Stream::WebSocket(Box::new(WebSocketStream::new(stream, behind)));
-            Box::pin(mqtt::serve(server, stream, peer))
+            mqtt::serve(server, stream, peer).await;
         }
-        (Spoken::Live, principal) => {
-            Box::pin(live::serve(server, Box::new(Socket::new(stream, &behind)), principal, peer))
-        }
+        (Spoken::Live, principal) => live::serve(server, Socket::new(stream, &behind), principal, peer).await,
         (Spoken::OlimexPage, Some(principal)) => {
-            Box::pin(olimex::serve_page(server, Socket::new(stream, &behind), principal, peer))
+            olimex::serve_page(server, Socket::new(stream, &behind), principal, peer).await;
         }
-        (Spoken::OlimexNode, _) => Box::pin(olimex::serve(server, Socket::new(stream, &behind), peer)),
+        (Spoken::OlimexNode, _) => olimex::serve(server, Socket::new(stream, &behind), peer).await,
         (Spoken::Echo, Some(principal)) => {
-            Box::pin(echo::serve(server, Socket::new(stream, &behind), principal, door.shutdown))
+            echo::serve(server, Socket::new(stream, &behind), principal, door.shutdown).await;
         }
         // Who asks was recognised at the upgrade.
-        (Spoken::OlimexPage | Spoken::Echo, None) => return None,
-    })
+        (Spoken::OlimexPage | Spoken::Echo, None) => {}
+    }
 }
 
 /// H-30: nothing is begun any more.
@@ -214,10 +194,8 @@ fn hint(server: &Admitted, buffer: &[u8], peer: &mqtt::Peer) {
     }
 }
 
-/// The connection ends with it.
-async fn refuse<T>(mut stream: Stream, problem: &Problem) -> Option<T> {
+async fn refuse(mut stream: Stream, problem: &Problem) {
     mqtt::part(&mut stream, &problem.to_bytes()).await;
-    None
 }
 
 /// A connection that became a WebSocket, and the bytes that came behind the request.

@@ -9,7 +9,6 @@ mod dialects;
 mod durable;
 mod http;
 mod http_posts;
-mod http_streams;
 mod influx;
 mod limits;
 mod live;

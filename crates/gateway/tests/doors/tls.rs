@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::common::{PATIENCE, World, connect, device, tenant};
+use crate::common::{PATIENCE, World, connect, device, hasty, tenant};
 
 /// An authority with a certificate of the server in a folder of its own.
 pub(crate) struct Authority {
@@ -174,4 +174,86 @@ fn t_08_what_is_no_certificate_is_named() {
     assert!(error.to_string().contains("missing.pem"), "{error}");
     authority.sign("other", "other");
     assert!(Tls::open(authority.path("server.pem"), authority.path("other.key"), None).is_err());
+}
+
+/// A ClientHello in a record, as a client of the given version and with these cipher suites writes it.
+fn client_hello(version: u16, suites: &[u16]) -> Vec<u8> {
+    let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
+    let suites_length = u16::try_from(suites.len()).unwrap().to_be_bytes();
+    let version = version.to_be_bytes();
+    let hello = [&version[..], &[7; 32], &[0], &suites_length, &suites, &[1, 0], &[0, 0]].concat();
+    let handshake = [&[1, 0][..], &u16::try_from(hello.len()).unwrap().to_be_bytes(), &hello].concat();
+    record(version, &handshake)
+}
+
+fn record(version: [u8; 2], handshake: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(handshake.len()).unwrap().to_be_bytes();
+    [&[0x16][..], &version, &length, handshake].concat()
+}
+
+/// What the server says to these bytes until it closes.
+async fn said(address: std::net::SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The server may close before all of it is written.
+    drop(stream.write_all(bytes).await);
+    let mut answer = Vec::new();
+    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it stays open"));
+    answer
+}
+
+#[tokio::test]
+async fn t_06_old_versions_and_weak_suites_are_refused_by_an_alert() {
+    let authority = Authority::new("old");
+    let world = World::on(MemoryStore::store(), Settings::default(), Some(authority.open())).await;
+    let good = [0xC02B, 0xC02F, 0xC02C, 0xC030];
+    // Export, anonymous, without encryption, RC4, and CBC with RSA's key exchange.
+    let weak = [0x0003, 0x0006, 0x0008, 0x0014, 0x0017, 0x0018, 0x0001, 0x0004, 0x0005, 0x002F];
+    for (version, suites) in
+        [(0x0300, &good[..]), (0x0301, &good), (0x0302, &good), (0x0303, &weak), (0x0303, &[])]
+    {
+        for address in [world.mqtt, world.http] {
+            let answer = said(address, &client_hello(version, suites)).await;
+            // One fatal alert, and no handshake.
+            assert!(matches!(answer[..], [0x15, 3, _, 0, 2, 2, _]), "{version:x} {suites:x?}: {answer:x?}");
+        }
+    }
+    let mut client = authority.client(world.mqtt, None).await;
+    assert_eq!(connack(&mut client, connect(Version::V3)).await, b"\x20\x02\x00\x00");
+}
+
+#[tokio::test]
+async fn t_06_a_handshake_that_is_none_or_never_ends_is_ended() {
+    let authority = Authority::new("endless");
+    let world = World::on(MemoryStore::store(), hasty(), Some(authority.open())).await;
+    let hello = client_hello(0x0303, &[0xC02B]);
+    let endless = [0x16, 3, 3, 0x40, 0].repeat(3);
+    for bytes in [
+        &b""[..],
+        &hello[..20],
+        // A message of 16 MiB is announced, and its first records come.
+        &record([3, 3], &[1, 0xFF, 0xFF, 0xFF]),
+        &endless,
+        &[0xFF; 100_000],
+    ] {
+        let answer = said(world.mqtt, bytes).await;
+        assert!(answer.len() <= 7, "{answer:x?}");
+    }
+    let mut client = authority.client(world.mqtt, None).await;
+    assert_eq!(connack(&mut client, connect(Version::V3)).await, b"\x20\x02\x00\x00");
+}
+
+#[tokio::test]
+async fn t_06_many_handshakes_at_once_that_go_no_further_hold_up_nobody() {
+    let authority = Authority::new("flood");
+    let world = World::on(MemoryStore::store(), Settings::default(), Some(authority.open())).await;
+    let hello = client_hello(0x0303, &[0xC02B]);
+    let mut begun = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(world.mqtt).await.unwrap();
+        stream.write_all(&hello[..hello.len() - 1]).await.unwrap();
+        begun.push(stream);
+    }
+    let mut client = authority.client(world.mqtt, None).await;
+    assert_eq!(connack(&mut client, connect(Version::V3)).await, b"\x20\x02\x00\x00");
+    drop(begun);
 }

@@ -9,7 +9,6 @@ mod publish;
 mod query;
 mod radio;
 mod store;
-mod streams;
 mod telemetry;
 mod thingsboard;
 mod world;

@@ -18,11 +18,12 @@ fuzz_target!(|bytes: &[u8]| {
             last = number;
         }
     }
-    assert_eq!(split(bytes, bytes.len().max(1)), split(bytes, 3));
+    for splitter in [Splitter::new, Splitter::of_documents] {
+        assert_eq!(split(splitter(64), bytes, bytes.len().max(1)), split(splitter(64), bytes, 3));
+    }
 });
 
-fn split(bytes: &[u8], size: usize) -> Option<Vec<Vec<u8>>> {
-    let mut splitter = Splitter::new(64);
+fn split(mut splitter: Splitter, bytes: &[u8], size: usize) -> Option<Vec<Vec<u8>>> {
     let mut lines = Vec::new();
     for mut chunk in bytes.chunks(size) {
         while let Some(line) = splitter.next_line(&mut chunk).ok()? {

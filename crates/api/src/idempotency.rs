@@ -20,6 +20,7 @@ use roost_hub::Hub;
 use roost_hub::principal::Principal;
 use roost_hub::storage::{Change, Expected, Key, PutError};
 use roost_hub::time::Timestamp;
+use roost_wire::lines::LINE_TYPES;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -236,11 +237,18 @@ fn read_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     Ok(Some(text))
 }
 
+/// Whether the body is a stream, of which the key is the name: who takes its lines looks at it.
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    LINE_TYPES.iter().any(|lines| kind.eq_ignore_ascii_case(lines))
+}
+
 /// Answers again what was done before. Log-in and set-up are left alone: their bodies are secrets,
 /// and doing them twice does no harm.
 pub(crate) async fn layer(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let key = match read_key(request.headers()) {
-        Ok(Some(key)) if request.method() == Method::POST => key.to_owned(),
+        Ok(Some(key)) if request.method() == Method::POST && !is_stream(request.headers()) => key.to_owned(),
         Ok(_) => return next.run(request).await,
         Err(problem) => return problem.into_response(),
     };

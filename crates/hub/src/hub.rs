@@ -18,9 +18,10 @@ use crate::live::LiveFeed;
 use crate::mailbox::Mailboxes;
 use crate::pace::Paces;
 use crate::presence::PresenceBoard;
-use crate::registry::{Registry, Throttle};
+use crate::registry::{Registry, SealKey, Throttle};
 use crate::speech::Speech;
 use crate::storage::{Durability, Position, RegistryChanges, StorageError, Store, WatchedTable};
+use crate::stream::Streams;
 use crate::time::{Clock, Timestamp};
 use crate::topic::{InvalidTopic, Topic};
 use crate::twin::Twins;
@@ -38,6 +39,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub rng: Arc<dyn Rng>,
+    /// With which secrets are sealed that have to be known again.
+    pub seal_key: SealKey,
 }
 
 /// What gives way when the queue of a persistent session is full.
@@ -142,6 +145,7 @@ pub struct Hub {
     pub(crate) latest: LatestValues,
     pub(crate) paces: Paces,
     pub(crate) speech: Speech,
+    pub(crate) streams: Streams,
     pub(crate) checkpoints: Mutex<Checkpoints>,
     /// Everything as it happens.
     pub live: LiveFeed,
@@ -194,6 +198,7 @@ impl Hub {
             latest: LatestValues::default(),
             paces: Paces::default(),
             speech: Speech::default(),
+            streams: Streams::default(),
             checkpoints: Mutex::default(),
             live: LiveFeed::default(),
             counters: Counters::default(),

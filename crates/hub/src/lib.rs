@@ -28,6 +28,7 @@ pub mod record;
 pub mod registry;
 pub mod speech;
 pub mod storage;
+pub mod stream;
 pub mod time;
 pub mod topic;
 pub mod twin;

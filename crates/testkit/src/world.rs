@@ -17,7 +17,7 @@ use roost_hub::broker::{
 use roost_hub::id::{DeviceId, ProfileId, TenantId};
 use roost_hub::message::{Message, QoS};
 use roost_hub::principal::{Actor, Principal};
-use roost_hub::registry::{NewDevice, Presented};
+use roost_hub::registry::{NewDevice, Presented, SealKey};
 use roost_hub::storage::Store;
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::time::{Clock, Timestamp};
@@ -76,7 +76,8 @@ impl TestClock {
 
 /// The ports of a hub in a test.
 pub(crate) fn ports(clock: &Arc<TestClock>, rng: &Arc<TestRng>) -> Ports {
-    Ports { clock: Arc::clone(clock) as Arc<dyn Clock>, rng: Arc::clone(rng) as Arc<dyn Rng> }
+    let seal_key = SealKey::new([7; SealKey::LENGTH]);
+    Ports { clock: Arc::clone(clock) as Arc<dyn Clock>, rng: Arc::clone(rng) as Arc<dyn Rng>, seal_key }
 }
 
 /// Bytes that differ at each call, the same in each run.
@@ -130,6 +131,11 @@ impl World {
     /// The same store opened by a new hub, as after kill -9.
     pub fn restarted(&self) -> Self {
         Self::open(self.store.clone(), Arc::clone(&self.clock), Arc::clone(&self.rng), self.settings.clone())
+    }
+
+    /// The ports of the hub.
+    pub fn ports(&self) -> Ports {
+        ports(&self.clock, &self.rng)
     }
 
     pub fn hub(&self) -> &Arc<Hub> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use roost_gateway::{Gateway, MqttDoor, Settings};
 use roost_hub::id::{DeviceId, TenantId};
-use roost_hub::registry::NewDevice;
+use roost_hub::registry::{NewDevice, SealKey};
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::time::{Clock, Timestamp};
 use roost_hub::{Hub, Ports, Rng};
@@ -99,7 +99,8 @@ pub(crate) fn run(script: &[u8], cut: usize) -> Vec<Option<Received>> {
 impl World {
     async fn new() -> Self {
         let clock = Arc::new(PausedClock { start: tokio::time::Instant::now() });
-        let ports = Ports { clock, rng: Arc::new(Counted::default()) };
+        let seal_key = SealKey::new([7; SealKey::LENGTH]);
+        let ports = Ports { clock, rng: Arc::new(Counted::default()), seal_key };
         let hub =
             Hub::open(MemoryStore::store(), ports, roost_hub::Settings::default()).expect("an empty store");
         // Before the server is set up, it lets nobody in.

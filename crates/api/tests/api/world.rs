@@ -14,6 +14,7 @@ use roost_history::{FlushRule, History};
 use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::message::{Message, Telemetry};
 use roost_hub::reading::{Quality, Reading, Value as ReadingValue};
+use roost_hub::registry::SealKey;
 use roost_hub::storage::Store;
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::time::{Clock, Timestamp};
@@ -116,7 +117,8 @@ impl World {
 
     fn on(store: Store, clock: Arc<TestClock>, seed: u64) -> Self {
         let rng = Arc::new(TestRng(AtomicU64::new(seed)));
-        let ports = Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng };
+        let seal_key = SealKey::new([7; SealKey::LENGTH]);
+        let ports = Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng, seal_key };
         let hub = Hub::open(store.clone(), ports, Settings::default()).unwrap();
         let folder = TempDir::new().unwrap();
         let history = History::open(folder.path(), Arc::clone(&store.log), FlushRule::default()).unwrap();

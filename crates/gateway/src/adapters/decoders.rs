@@ -42,6 +42,19 @@ impl Decoders {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the device's profile has one.
+    ///
+    /// # Errors
+    /// The store could not tell.
+    pub(crate) fn is_there(
+        &self,
+        hub: &Hub,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<bool, ReadingsError> {
+        Ok(self.of(hub, tenant, device)?.is_some())
+    }
+
     fn of(
         &self,
         hub: &Hub,

@@ -94,7 +94,7 @@ impl Frame {
 /// One client.
 struct Live {
     server: Admitted,
-    socket: Socket,
+    socket: Box<Socket>,
     session: Session,
     acks: VecDeque<(Position, Box<RawValue>)>,
     errors: u32,
@@ -105,22 +105,45 @@ struct Live {
 type Closing = (u16, &'static str, Leave);
 
 /// Serves a client until it leaves. Who is not known yet says so in the first frame.
+///
+/// What is over, or comes only once, is in boxes: the future is held as long as the connection.
 pub(crate) async fn serve(
     server: Admitted,
-    mut socket: Socket,
+    socket: Box<Socket>,
     principal: Option<Arc<Principal>>,
     peer: Peer,
 ) {
+    let Some(mut live) = Box::pin(enter(server, socket, principal, peer)).await else { return };
+    let (code, reason, how) = live.run().await;
+    let Live { session, socket, server, .. } = live;
+    session.leave(how, None);
+    if code != 0 {
+        Box::pin(socket.close(code, reason)).await;
+    }
+    drop(server);
+}
+
+/// Lets a client in; `None` when that was not to be.
+async fn enter(
+    server: Admitted,
+    mut socket: Box<Socket>,
+    principal: Option<Arc<Principal>>,
+    peer: Peer,
+) -> Option<Live> {
     let principal = match principal {
         Some(principal) => principal,
         None => match timeout(server.settings.login_timeout, log_in(&server, &mut socket, &peer)).await {
             Ok(Ok(principal)) => principal,
-            Ok(Err(Some(ended))) => return socket::end(socket, ended).await,
+            Ok(Err(Some(ended))) => {
+                socket::end(*socket, ended).await;
+                return None;
+            }
             refused @ (Ok(Err(None)) | Err(_)) => {
                 if refused.is_err() {
                     server.hub.refusals.count(Limit::LoginTimeout);
                 }
-                return socket.close(close_code::POLICY_VIOLATION, "who are you? send {\"token\":…}").await;
+                socket.close(close_code::POLICY_VIOLATION, "who are you? send {\"token\":…}").await;
+                return None;
             }
         },
     };
@@ -133,22 +156,16 @@ pub(crate) async fn serve(
         protocol: &"WebSocket",
         address: Some(peer.address.to_string().into()),
     };
-    let session = match server.hub.connect(&principal, options) {
-        Ok(connected) => connected.session,
-        Err(error) => return socket.close(close_code::TRY_AGAIN_LATER, &error.to_string()).await,
-    };
-    let speaker = dialect::is_spoken(&principal).then_some(principal);
-    speaker.iter().for_each(|principal| server.dialects.enter(&server.hub, principal));
-    let acks = VecDeque::new();
-    let mut live = Live { server, socket, session, acks, errors: 0, outgoing: Vec::new() };
-    let (code, reason, how) = live.run().await;
-    let Live { session, socket, server, .. } = live;
-    session.leave(how, None);
-    speaker.iter().for_each(|principal| server.dialects.leave(&server.hub, principal));
-    if code != 0 {
-        socket.close(code, reason).await;
+    match server.hub.connect(&principal, options) {
+        Ok(connected) => {
+            let (session, acks) = (connected.session, VecDeque::new());
+            Some(Live { server, socket, session, acks, errors: 0, outgoing: Vec::new() })
+        }
+        Err(error) => {
+            socket.close(close_code::TRY_AGAIN_LATER, &error.to_string()).await;
+            None
+        }
     }
-    drop(server);
 }
 
 /// Waits for `{"token":…}`; nothing else counts before.

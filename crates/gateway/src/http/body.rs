@@ -9,15 +9,13 @@ use http::HeaderMap;
 use http::header;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use roost_wire::lines::LINE_TYPES;
 use tokio::time::{Instant, Sleep};
 
 /// How long a body may take whatever its rate.
 const GRACE: Duration = Duration::from_secs(10);
 /// The bytes of a second after that (H-02).
 const RATE_MIN: u32 = 64;
-
-/// The content types of bodies that are taken line by line.
-pub(crate) const LINE_TYPES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
 /// The body came too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,6 +14,7 @@ pub(crate) mod websocket;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use crate::listener::asked;
 use crate::problem::Problem;
 use crate::stream::Stream;
 use body::PacedBody;
-pub(crate) use body::{LINE_TYPES, TooSlow};
+pub(crate) use body::TooSlow;
 use cors::Asking;
 pub use cors::{InvalidOrigin, Origins};
 use head::Head;
@@ -64,87 +65,106 @@ pub(crate) struct HttpDoor {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(door: HttpDoor, server: Admitted, mut stream: Stream, peer: mqtt::Peer) {
+pub(crate) async fn serve(door: HttpDoor, server: Admitted, stream: Stream, peer: mqtt::Peer) {
+    // In a box that is gone once the connection is a WebSocket, which may say nothing for years.
+    let upgraded = Box::pin(greet(&door, &server, stream, &peer)).await;
+    let Some(upgraded) = upgraded else { return };
+    let spoken = speak(door, server, upgraded, peer);
+    if let Some(spoken) = spoken {
+        spoken.await;
+    }
+}
+
+/// Answers the requests of a connection, until one is an upgrade to WebSocket.
+async fn greet(
+    door: &HttpDoor,
+    server: &Admitted,
+    mut stream: Stream,
+    peer: &mqtt::Peer,
+) -> Option<Upgraded> {
     let mut buffer = Vec::new();
     let read = read_head(&mut stream, &mut buffer, door.shutdown.clone());
-    let length = match tokio::time::timeout(server.settings.login_timeout, read).await {
-        Err(_late) => {
-            server.hub.refusals.count(Limit::LoginTimeout);
-            return refuse(stream, &Problem::too_slow("The head took too long to come.")).await;
+    let read = match tokio::time::timeout(server.settings.login_timeout, read).await {
+        Ok(Ok(None)) => {
+            hint(server, &buffer, peer);
+            return None;
         }
-        Ok(Ok(Some(length))) => length,
-        Ok(Ok(None)) => return hint(&server, &buffer, &peer),
+        Ok(Ok(Some(length))) => Ok(length),
         Ok(Err(problem)) => {
             server.fault();
-            return refuse(stream, &problem).await;
+            Err(problem)
+        }
+        Err(_late) => {
+            server.hub.refusals.count(Limit::LoginTimeout);
+            Err(Problem::too_slow("The head took too long to come."))
         }
     };
-    match peer.welcome {
-        Welcome::Served => {}
-        Welcome::Slowed => tokio::time::sleep(SLOWED_BY).await,
+    let welcomed = match (read, peer.welcome) {
         // W-20: who cannot stay is told when to come again.
-        Welcome::Refused(refusal) => return refuse(stream, &refusal.into()).await,
-    }
-    if *door.shutdown.borrow() {
-        return refuse(stream, &stops()).await;
-    }
+        (Ok(_), Welcome::Refused(refusal)) => Err(refusal.into()),
+        (Ok(length), Welcome::Slowed) => {
+            tokio::time::sleep(SLOWED_BY).await;
+            Ok(length)
+        }
+        (read, _) => read,
+    };
+    let length = match welcomed {
+        Ok(_) if *door.shutdown.borrow() => return refuse(stream, &stops()).await,
+        Ok(length) => length,
+        Err(problem) => return refuse(stream, &problem).await,
+    };
     let head = match Head::parse(buffer.get(..length).unwrap_or_default()) {
         Ok(head) => head,
         Err(problem) => {
-            hint(&server, &buffer, &peer);
+            hint(server, &buffer, peer);
             server.fault();
             return refuse(stream, &problem).await;
         }
     };
     let Some(spoken) = Spoken::of(&head) else {
-        let around = (&peer, &door.shutdown);
-        let Served::Until(stream, buffer) = posts::serve(&server, (stream, buffer), length, around).await
-        else {
-            return;
+        let around = (peer, &door.shutdown);
+        return match posts::serve(server, (stream, buffer), length, around).await {
+            Served::All => None,
+            Served::Until(stream, buffer) => {
+                Box::pin(hand_over(door, server, Rewind::new(buffer, stream), peer)).await
+            }
         };
-        let upgraded = hand_over(&door, &server, Rewind::new(buffer, stream), &peer).await;
-        if let Some((accepted, stream, behind)) = upgraded {
-            speak(door, server, accepted, (stream, behind), peer).await;
-        }
-        return;
     };
-    let behind = buffer.get(length..).unwrap_or_default().to_vec();
-    let accepted = match upgrade::accept(&head, spoken, &server, &peer).await {
+    let accepted = match upgrade::accept(&head, spoken, server, peer).await {
         Ok(accepted) => accepted,
         Err(problem) => return refuse(stream, &problem).await,
     };
-    if stream.write_all(&accepted.to_bytes()).await.is_err() || stream.flush().await.is_err() {
-        return;
-    }
-    drop(buffer);
-    speak(door, server, accepted, (stream, behind), peer).await;
+    stream.write_all(&accepted.to_bytes()).await.ok()?;
+    stream.flush().await.ok()?;
+    Some((accepted, stream, buffer.split_off(length)))
 }
 
 /// Serves a connection whose upgrade was answered; some bytes came behind the request.
-async fn speak(
+fn speak(
     door: HttpDoor,
     mut server: Admitted,
-    accepted: Accepted,
-    (stream, behind): (Stream, Vec<u8>),
+    (accepted, stream, behind): Upgraded,
     peer: mqtt::Peer,
-) {
+) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     server.became_websocket();
-    match (accepted.spoken, accepted.principal) {
+    Some(match (accepted.spoken, accepted.principal) {
         (Spoken::Mqtt, _) => {
             let stream = Stream::WebSocket(Box::new(WebSocketStream::new(stream, behind)));
-            mqtt::serve(server, stream, peer).await;
+            Box::pin(mqtt::serve(server, stream, peer))
         }
-        (Spoken::Live, principal) => live::serve(server, Socket::new(stream, &behind), principal, peer).await,
+        (Spoken::Live, principal) => {
+            Box::pin(live::serve(server, Box::new(Socket::new(stream, &behind)), principal, peer))
+        }
         (Spoken::OlimexPage, Some(principal)) => {
-            olimex::serve_page(server, Socket::new(stream, &behind), principal, peer).await;
+            Box::pin(olimex::serve_page(server, Socket::new(stream, &behind), principal, peer))
         }
-        (Spoken::OlimexNode, _) => olimex::serve(server, Socket::new(stream, &behind), peer).await,
+        (Spoken::OlimexNode, _) => Box::pin(olimex::serve(server, Socket::new(stream, &behind), peer)),
         (Spoken::Echo, Some(principal)) => {
-            echo::serve(server, Socket::new(stream, &behind), principal, door.shutdown).await;
+            Box::pin(echo::serve(server, Socket::new(stream, &behind), principal, door.shutdown))
         }
         // Who asks was recognised at the upgrade.
-        (Spoken::OlimexPage | Spoken::Echo, None) => {}
-    }
+        (Spoken::OlimexPage | Spoken::Echo, None) => return None,
+    })
 }
 
 /// H-30: nothing is begun any more.
@@ -194,8 +214,10 @@ fn hint(server: &Admitted, buffer: &[u8], peer: &mqtt::Peer) {
     }
 }
 
-async fn refuse(mut stream: Stream, problem: &Problem) {
+/// The connection ends with it.
+async fn refuse<T>(mut stream: Stream, problem: &Problem) -> Option<T> {
     mqtt::part(&mut stream, &problem.to_bytes()).await;
+    None
 }
 
 /// A connection that became a WebSocket, and the bytes that came behind the request.

@@ -83,7 +83,7 @@ pub(super) async fn serve(
         let (whole, answer) = match taken {
             Ok(taken) => taken,
             Err(problem) => {
-                refuse(stream, &problem).await;
+                refuse::<()>(stream, &problem).await;
                 return Served::All;
             }
         };
@@ -101,7 +101,7 @@ pub(super) async fn serve(
             Ok(Err(_)) | Err(_) => return Served::Until(stream, buffer),
         };
         if *shutdown.borrow() {
-            refuse(stream, &stops()).await;
+            refuse::<()>(stream, &stops()).await;
             return Served::All;
         }
     }

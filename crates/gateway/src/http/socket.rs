@@ -198,7 +198,8 @@ impl Socket {
         let said = async {
             self.writer.write_all_buf(&mut self.output).await?;
             self.writer.shutdown().await?;
-            let mut rest = [0; 4096];
+            // Not in the future itself, which is held as long as the connection.
+            let mut rest = vec![0; 4096];
             while self.reader.read(&mut rest).await? > 0 {}
             io::Result::Ok(())
         };

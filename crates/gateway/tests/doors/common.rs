@@ -10,7 +10,7 @@ use axum::extract::Request;
 use roost_gateway::{Gateway, Protocol, Settings, Tls};
 use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::principal::Role;
-use roost_hub::registry::{NewDevice, NewToken};
+use roost_hub::registry::{NewDevice, NewToken, SealKey};
 use roost_hub::storage::Store;
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::time::{Clock, Timestamp};
@@ -125,7 +125,11 @@ impl World {
         tls: Option<Arc<Tls>>,
     ) -> Self {
         let clock = Arc::new(RunningClock::default());
-        let ports = Ports { clock: Arc::clone(&clock) as Arc<dyn Clock>, rng: Arc::new(Counting::default()) };
+        let ports = Ports {
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            rng: Arc::new(Counting::default()),
+            seal_key: SealKey::new([7; SealKey::LENGTH]),
+        };
         let hub = Hub::open(store, ports, hub).unwrap();
         let adapter = roost_gateway::adapters::http::router(Arc::clone(&hub), &settings);
         let later = Arc::new(OnceLock::new());

@@ -19,7 +19,7 @@ fn line(value: usize) -> String {
 }
 
 /// A body that is written while it is read.
-fn written() -> (mpsc::Sender<&'static str>, Body) {
+pub(crate) fn written() -> (mpsc::Sender<&'static str>, Body) {
     let (sender, receiver) = mpsc::channel(PIECES);
     let pieces = stream::unfold(receiver, async |mut receiver: mpsc::Receiver<&'static str>| {
         let piece = receiver.recv().await?;

@@ -9,6 +9,7 @@ mod publish;
 mod query;
 mod radio;
 mod store;
+mod streams;
 mod telemetry;
 mod thingsboard;
 mod world;

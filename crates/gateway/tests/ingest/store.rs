@@ -7,6 +7,7 @@ use axum::Router;
 use bytes::Bytes;
 use roost_gateway::Settings;
 use roost_gateway::adapters::http::router;
+use roost_hub::registry::SealKey;
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::storage::{Batch, Durability, Log, Position, Progress, StorageError, Store};
 use roost_hub::{Hub, Ports, Rng};
@@ -81,7 +82,8 @@ async fn moody() -> (Arc<Moody>, Router) {
     let log = Arc::new(Moody { inner: store.log, failure: Mutex::default(), progress });
     let store = Store { log: Arc::clone(&log) as Arc<dyn Log>, table: store.table };
     let clock = Arc::clone(World::new().hub().clock());
-    let ports = Ports { clock, rng: Arc::new(Counting::default()) };
+    let seal_key = SealKey::new([7; SealKey::LENGTH]);
+    let ports = Ports { clock, rng: Arc::new(Counting::default()), seal_key };
     let hub = Hub::open(store, ports, roost_hub::Settings::default()).unwrap();
     hub.ensure_admin_token(crate::world::OWNER).await.unwrap();
     register(&hub, "a").await;

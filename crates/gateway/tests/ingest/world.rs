@@ -7,7 +7,7 @@ use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use roost_gateway::Settings;
 use roost_gateway::adapters::http::router;
@@ -85,6 +85,11 @@ impl Ingest {
 
     pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
         answer(self.router.clone(), request).await
+    }
+
+    /// The answer while it comes.
+    pub(crate) async fn respond(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().call(request).await.unwrap()
     }
 
     /// Posts as the device `a`.

@@ -12,6 +12,7 @@ use super::device::Device;
 use super::fact;
 use super::password::PasswordHash;
 use super::proof::{Proof, StoredCredential, credential_key};
+use super::seal::{Kept, Place};
 use super::secret::{Holder, Secret, SecretHash, SecretOwner, check_given};
 
 /// The most credentials of a device.
@@ -197,7 +198,8 @@ impl Hub {
                 if !(PSK_LENGTH_MIN..=PSK_LENGTH_MAX).contains(&key.len()) {
                     return Err(format!("a PSK has {PSK_LENGTH_MIN} to {PSK_LENGTH_MAX} bytes"));
                 }
-                (Proof::Psk { identity, key_hex: hex::encode(key) }, made_up)
+                // Sealed as soon as it has its place.
+                (Proof::Psk { identity, kept: Kept::KeyHex(hex::encode(key)) }, made_up)
             }
             NewCredential::X509 { common_name } => {
                 let common_name = common_name.unwrap_or_else(|| device.id.as_str().to_owned());
@@ -218,6 +220,7 @@ impl Hub {
             .map_err(|error| AddCredentialError::Invalid(error.to_string()))?;
         let table = &*self.store.table;
         let index = proof.index(tenant, &device.id)?;
+        let proof = self.sealed(proof, &Place { tenant, device: &device.id, credential: &id })?;
         let stored = StoredCredential { id: id.clone(), created_at: self.now(), born: device.born, proof };
         let key = credential_key(tenant, &device.id, &id)?;
         fact::set(table, &key, &stored)?;

@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 use super::credential::CredentialKind;
 use super::fact::{self, position};
 use super::password::PasswordHash;
+use super::seal::Kept;
 use super::secret::SecretHash;
 
 /// A credential as it is kept.
@@ -25,10 +26,20 @@ pub(super) struct StoredCredential {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Proof {
-    Token { hash: SecretHash },
-    Password { hash: PasswordHash },
-    Psk { identity: String, key_hex: String },
-    X509 { common_name: String },
+    Token {
+        hash: SecretHash,
+    },
+    Password {
+        hash: PasswordHash,
+    },
+    Psk {
+        identity: String,
+        #[serde(flatten)]
+        kept: Kept,
+    },
+    X509 {
+        common_name: String,
+    },
 }
 
 impl std::fmt::Debug for Proof {
@@ -62,6 +73,11 @@ impl Proof {
 
 pub(super) fn identity_key(identity: &str) -> Result<Key, StorageError> {
     fact::key(Key::of("identities").level(identity))
+}
+
+/// Under which all identities stand.
+pub(super) fn identities_prefix() -> String {
+    Key::of("identities").prefix()
 }
 
 pub(super) fn common_name_key(common_name: &str) -> Result<Key, StorageError> {

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::flight::FlightKind;
 use crate::hub::Hub;
 use crate::principal::Principal;
 
 use super::authenticate::{AuthenticateError, check_length};
-use super::proof::{Proof, identity_key};
+use super::proof::identity_key;
+use super::seal::UnsealError;
 
 /// A pre-shared key, for the DTLS listener.
 #[derive(Clone)]
@@ -35,12 +37,18 @@ impl Hub {
         let (Some(device), Some(credential)) = (principal.device(), &principal.credential) else {
             return Err(AuthenticateError::Unknown);
         };
-        match self.proof(&principal.tenant, device, &credential.id)? {
-            Some(Proof::Psk { key_hex, .. }) => {
-                let key = hex::decode(key_hex).map_err(|_damaged| AuthenticateError::Unknown)?;
-                Ok(Psk { principal, key })
+        let secret = self.secret_of(&principal.tenant, device, &credential.id);
+        let secret = secret.map_err(|error| match error {
+            UnsealError::Storage(error) => AuthenticateError::Storage(error),
+            UnsealError::OtherKey | UnsealError::Damaged => {
+                let text = format_args!("DTLS with a pre-shared key: {error}");
+                self.note(&principal.tenant, device, FlightKind::Refused, text, self.now());
+                AuthenticateError::Unknown
             }
-            _ => Err(AuthenticateError::Unknown),
+        });
+        match secret? {
+            Some(key) => Ok(Psk { principal, key }),
+            None => Err(AuthenticateError::Unknown),
         }
     }
 }

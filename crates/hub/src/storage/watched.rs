@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Change, Entry, Expected, Key, Page, Position, PutError, StorageError, Table, ViewChange};
 
 /// Tables that change all the time and say nothing of who somebody is.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "commands",
     "commands-index",
     "documents",
@@ -18,6 +18,7 @@ const OTHERS: [&str; 12] = [
     "online",
     "queues",
     "sessions",
+    "streams",
     "subscriptions",
     "twins",
     "wills",

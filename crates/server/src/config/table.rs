@@ -68,6 +68,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("tls.cert", Kind::Path, "", "PEM file of the certificate chain; opens https and mqtts"),
     setting("tls.key", Kind::Path, "", "PEM file of its private key"),
     setting("tls.client_ca", Kind::Path, "", "PEM file of the authority whose client certificates devices may show"),
+    setting("secrets.key_file", Kind::Path, "", "File with the key that seals pre-shared keys; unset, secrets.key in the data directory. Made at the first start"),
     setting("dial.allow", Kind::Text, "", "Address ranges that tenants may have dialled (nothing dials in this version yet)"),
     setting("spot.tenant", Kind::Text, "default", "The tenant in whose inbox Spot readers wait that nobody registered"),
     setting("cors.origins", Kind::Text, "", "Web pages of other hosts that may use the API with a token: origins divided by commas, or * for all"),

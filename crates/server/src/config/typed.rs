@@ -72,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) doors: Doors,
     pub(crate) tls: Option<Tls>,
     pub(crate) admin_token: Option<Secret>,
+    /// Where the key lies that seals secrets; `None` for the data directory.
+    pub(crate) seal_key_file: Option<PathBuf>,
     pub(crate) retention: String,
     /// In whose inbox a Spot waits that nobody registered.
     pub(crate) spot_tenant: TenantId,
@@ -133,6 +135,7 @@ impl Config {
             tls,
             admin_token: admin_token.map(|text| Secret::new(text.to_owned())),
             retention: given.text("retention").to_owned(),
+            seal_key_file: path(given, "secrets.key_file"),
             spot_tenant,
             origins,
             telemetry_by_query,
@@ -224,8 +227,12 @@ fn doors(given: &Given, tls: Option<&Tls>) -> Result<Doors, ConfigError> {
     })
 }
 
+fn path(given: &Given, name: &str) -> Option<PathBuf> {
+    Some(given.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
 fn tls(given: &Given) -> Result<Option<Tls>, ConfigError> {
-    let path = |name| Some(given.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let path = |name| path(given, name);
     let (cert, key) = match (path("tls.cert"), path("tls.key"), path("tls.client_ca")) {
         (Some(cert), Some(key), _) => (cert, key),
         (None, None, None) => return Ok(None),

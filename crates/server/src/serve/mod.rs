@@ -6,6 +6,7 @@ mod housekeeping;
 mod keeping;
 mod logging;
 mod ports;
+mod seal_key;
 mod set_up;
 
 use std::fs::DirBuilder;
@@ -190,7 +191,9 @@ async fn open(config: &Config) -> Result<Open, Failure> {
     }
     let history = History::open(&config.data.join("history"), store.store().log, FlushRule::default())
         .context("opening the history")?;
-    let hub = Hub::open(store.store(), ports::real()?, config.hub.clone()).context("opening the store")?;
+    let ports = ports::real(|rng| seal_key::read(&config.data, config.seal_key_file.as_deref(), rng))?;
+    let hub = Hub::open(store.store(), ports, config.hub.clone()).context("opening the store")?;
+    seal_secrets(&hub).await?;
     if let Some(token) = &config.admin_token {
         let ensured = hub.ensure_admin_token(token.reveal()).await;
         ensured.map_err(|error| {
@@ -198,6 +201,22 @@ async fn open(config: &Config) -> Result<Open, Failure> {
         })?;
     }
     Ok(Open { store, history, hub })
+}
+
+/// Seals what an older version left unsealed.
+async fn seal_secrets(hub: &Hub) -> anyhow::Result<()> {
+    let sealed = hub.seal_secrets().context("sealing secrets")?;
+    if sealed.now > 0 {
+        hub.durable(hub.store().log.end()).await.context("sealing secrets")?;
+        tracing::info!(count = sealed.now, "pre-shared keys of an older version are sealed now");
+    }
+    if sealed.with_another_key > 0 {
+        tracing::error!(
+            count = sealed.with_another_key,
+            "pre-shared keys are sealed with another key than secrets.key_file: give these devices new ones"
+        );
+    }
+    Ok(())
 }
 
 fn open_store(data: &Path) -> anyhow::Result<Embedded> {

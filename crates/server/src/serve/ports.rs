@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use roost_hub::registry::SealKey;
 use roost_hub::time::{Clock, Timestamp};
 use roost_hub::{Ports, Rng};
 
@@ -41,8 +42,9 @@ impl Rng for SystemRng {
 /// The ports of the real world.
 ///
 /// # Errors
-/// The system gives no random bytes.
-pub(crate) fn real() -> anyhow::Result<Ports> {
+/// The system gives no random bytes, or there is no key.
+pub(crate) fn real(key: impl FnOnce(&dyn Rng) -> anyhow::Result<SealKey>) -> anyhow::Result<Ports> {
     getrandom::fill(&mut [0; 16]).context("the system gives no random bytes")?;
-    Ok(Ports { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) })
+    let seal_key = key(&SystemRng)?;
+    Ok(Ports { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), seal_key })
 }

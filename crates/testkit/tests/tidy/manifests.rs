@@ -10,7 +10,7 @@ use super::{files, none, root};
 /// What each crate may use of the others and from outside. `server` may use everything.
 const MAY_USE: &[(&str, &[&str], &str)] = &[
     ("wire", &[], "base64 bytes regex-lite serde serde_json sha1 sha2 thiserror"),
-    ("hub", &[], "argon2 bytes hex serde serde_json sha2 subtle thiserror tokio"),
+    ("hub", &[], "argon2 bytes chacha20poly1305 hex serde serde_json sha2 subtle thiserror tokio"),
     ("store", &["hub"], "bytes crc32c redb rustix thiserror tokio tracing"),
     (
         "history",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use roost_hub::broker::PublishError;
@@ -13,8 +14,10 @@ use roost_wire::telemetry::Format;
 use serde_json::{Map, Value, json};
 
 use super::body::broken;
+use super::named::Named;
 use super::refusal::{Refusal, sentence};
 use super::telemetry::{Refused, Target};
+use super::told::Teller;
 use crate::adapters::decoders::Said;
 use crate::problem::Problem;
 
@@ -30,6 +33,24 @@ const IN_FLIGHT_BYTES_MAX: usize = 1024 * 1024;
 /// How every line is written.
 pub(super) const JSON: Said = Said::Format(Format::Json);
 
+/// How a body is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Divided {
+    /// One document a line.
+    Lines,
+    /// Into documents that may have several lines; one alone is answered like a whole body.
+    Documents,
+}
+
+/// What a stream is, beside its body.
+pub(super) struct Manner {
+    pub(super) divided: Divided,
+    /// The name under which it can be sent again.
+    pub(super) named: Option<Named>,
+    /// Who hears meanwhile how far it came.
+    pub(super) teller: Option<Teller>,
+}
+
 /// How far the stream has come.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reached {
@@ -41,49 +62,86 @@ struct Reached {
 /// One stream while it is read.
 struct Stream<'a> {
     target: &'a Target<'a>,
+    manner: Manner,
     taken: Reached,
     /// What of it survives a power cut; only this is told.
     kept: Reached,
+    documents: u64,
     rejected: Vec<Value>,
+    /// Why the first document was refused that was.
+    refused: Option<Refused>,
     position: Position,
     in_flight: usize,
     in_flight_bytes: usize,
 }
 
-/// Takes the lines until the body ends, and says what is kept. What was taken of a stream that breaks
-/// off stays.
-pub(super) async fn take(target: &Target<'_>, body: Body) -> Result<Map<String, Value>, Refusal> {
+/// Takes the lines until the body ends, and says what is kept: nothing more where a whole body is
+/// answered so. What was taken of a stream that breaks off stays.
+pub(super) async fn take(
+    target: &Target<'_>,
+    manner: Manner,
+    body: Body,
+) -> Result<Option<Map<String, Value>>, Refusal> {
     let mut stream = Stream {
         target,
+        manner,
         taken: Reached::default(),
         kept: Reached::default(),
+        documents: 0,
         rejected: Vec::new(),
+        refused: None,
         position: Position(0),
         in_flight: 0,
         in_flight_bytes: 0,
     };
     let read = stream.read(body).await;
     let settled = stream.settle().await;
-    let Reached { accepted, line } = stream.kept;
-    match read.and(settled.map_err(Refusal::from)) {
-        Ok(()) => {
-            let rejected = Value::from(stream.rejected);
-            let report = [("accepted", accepted.into()), ("rejected", rejected), ("last_line", line.into())];
-            Ok(report.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
-        }
-        Err(refusal) => {
-            Err(refusal.with("accepted", accepted).with("rejected", stream.rejected).with("last_line", line))
-        }
-    }
+    stream.report(read.and(settled.map_err(Refusal::from)))
 }
 
 impl Stream<'_> {
+    fn report(mut self, ended: Result<(), Refusal>) -> Result<Option<Map<String, Value>>, Refusal> {
+        let named = self.manner.named.as_ref();
+        let before = named.map(|named| named.stream.before().clone()).unwrap_or_default();
+        let accepted = before.accepted + self.kept.accepted;
+        let line = before.line.max(self.kept.line);
+        if self.manner.divided == Divided::Documents && self.documents <= 1 && ended.is_ok() {
+            return match self.refused.take() {
+                Some(refused) => Err(refused.into()),
+                None => Ok(None),
+            };
+        }
+        let rejected = Value::from(self.rejected);
+        match ended {
+            Ok(()) => {
+                let report =
+                    [("accepted", accepted.into()), ("rejected", rejected), ("last_line", line.into())];
+                Ok(Some(report.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()))
+            }
+            Err(refusal) => {
+                Err(refusal.with("accepted", accepted).with("rejected", rejected).with("last_line", line))
+            }
+        }
+    }
+
     async fn read(&mut self, mut body: Body) -> Result<(), Refusal> {
         let Target { ingest, caller, .. } = self.target;
-        let mut splitter = Splitter::new(LINE_LENGTH_MAX);
+        let (mut splitter, is_whole) = match self.manner.divided {
+            Divided::Lines => (Splitter::new(LINE_LENGTH_MAX), false),
+            Divided::Documents => (Splitter::of_documents(ingest.body_length_max), true),
+        };
         loop {
-            let frame = tokio::time::timeout(ingest.stream_idle_max, body.frame()).await;
-            let Some(frame) = frame.map_err(|_late| silent(ingest.stream_idle_max))? else { break };
+            let frame = match body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => {
+                    if self.is_watched() {
+                        // Nothing more is there: a good moment to say how far it came.
+                        self.settle().await?;
+                    }
+                    self.frame(&mut body).await?
+                }
+            };
+            let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
             caller.still_holds(ingest)?;
             let mut chunk: &[u8] = &data;
@@ -94,19 +152,61 @@ impl Stream<'_> {
         if let Some(line) = splitter.finish().map_err(too_long)? {
             self.line(&line).await?;
         }
+        if is_whole && self.documents == 0 {
+            // An empty body is refused as one that is read whole is.
+            self.document(b"").await?;
+        }
         Ok(())
     }
 
+    /// Whether somebody hears how far it came before it ends.
+    fn is_watched(&self) -> bool {
+        self.manner.teller.is_some() || self.manner.named.is_some()
+    }
+
+    async fn frame(
+        &mut self,
+        body: &mut Body,
+    ) -> Result<Option<Result<http_body::Frame<Bytes>, axum::Error>>, Refusal> {
+        let idle_max = self.target.ingest.stream_idle_max;
+        let taken_over = async {
+            match &mut self.manner.named {
+                Some(named) => named.taken_over().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            frame = body.frame() => Ok(frame),
+            () = tokio::time::sleep(idle_max) => Err(silent(idle_max).into()),
+            () = taken_over => Err(taken_over_by_another().into()),
+        }
+    }
+
     async fn line(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        if let Some(named) = &mut self.manner.named
+            && named.stream.was_taken(line).map_err(|_other| other_stream())?
+        {
+            self.taken.line += 1;
+            return Ok(());
+        }
         if !line.trim_ascii().is_empty() {
             self.document(line).await?;
         }
-        self.taken.line += 1;
+        if let Some(named) = &mut self.manner.named {
+            named.stream.take(line);
+        }
+        // A document may have several.
+        let within = line.iter().filter(|byte| **byte == b'\n').count();
+        self.taken.line += 1 + u64::try_from(within).unwrap_or(u64::MAX);
+        if self.in_flight >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
+            self.settle().await?;
+        }
         Ok(())
     }
 
     async fn document(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let bytes = Bytes::copy_from_slice(line);
+        self.documents += 1;
         let mut published = self.target.publish(JSON, None, bytes.clone());
         while let Err(Refused::TooFast(wait)) = published {
             // Who is not read from sends no faster.
@@ -121,32 +221,52 @@ impl Stream<'_> {
                 self.position = self.position.max(position);
                 self.in_flight += 1;
                 self.in_flight_bytes += line.len();
+                Ok(())
             }
-            Err(Refused::Unread(error)) => self.reject(&error.to_string()),
-            Err(Refused::Hub(error @ (PublishError::PayloadInvalid(_) | PublishError::QuotaExceeded(_)))) => {
-                self.reject(&error.to_string())
+            Err(refused) => self.reject(refused),
+        }
+    }
+
+    /// Notes a document that cannot be taken; other refusals end the stream.
+    fn reject(&mut self, refused: Refused) -> Result<(), Refusal> {
+        let why = match &refused {
+            Refused::Unread(error) => error.to_string(),
+            Refused::Hub(error @ (PublishError::PayloadInvalid(_) | PublishError::QuotaExceeded(_))) => {
+                error.to_string()
             }
-            Err(refused) => return Err(refused.into()),
+            Refused::Hub(_) | Refused::TooFast(_) => return Err(refused.into()),
+        };
+        if self.rejected.len() < REJECTED_MAX {
+            let line = self.taken.line + 1;
+            self.rejected.push(json!({ "line": line, "detail": sentence(&why) }));
         }
-        if self.in_flight >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
-            self.settle().await?;
-        }
+        self.refused.get_or_insert(refused);
         Ok(())
     }
 
-    fn reject(&mut self, why: &str) {
-        if self.rejected.len() < REJECTED_MAX {
-            let line = self.taken.line + 1;
-            self.rejected.push(json!({ "line": line, "detail": sentence(why) }));
-        }
-    }
-
-    /// Waits until everything that was taken is durable.
+    /// Waits until everything that was taken is durable, and tells who wants to hear.
     async fn settle(&mut self) -> Result<(), StorageError> {
-        self.target.ingest.hub.durable(self.position).await?;
+        if self.taken.line == self.kept.line && self.in_flight == 0 {
+            return Ok(());
+        }
+        let hub = &self.target.ingest.hub;
+        let mut before = Reached::default();
+        if let Some(named) = &self.manner.named {
+            let stream = &named.stream;
+            before = Reached { accepted: stream.before().accepted, line: stream.before().line };
+            if self.taken.line > before.line {
+                let kept = hub.keep_progress(stream, before.accepted + self.taken.accepted)?;
+                self.position = self.position.max(kept);
+            }
+        }
+        hub.durable(self.position).await?;
         self.kept = self.taken;
         self.in_flight = 0;
         self.in_flight_bytes = 0;
+        if let Some(teller) = &self.manner.teller {
+            let accepted = before.accepted + self.kept.accepted;
+            teller.tell(&json!({ "accepted": accepted, "last_line": before.line.max(self.kept.line) })).await;
+        }
         Ok(())
     }
 }
@@ -159,4 +279,18 @@ fn silent(idle_max: Duration) -> Problem {
 fn too_long(error: LineTooLong) -> Problem {
     let detail = format!("A line has at most {} bytes.", error.length_max);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
+}
+
+fn taken_over_by_another() -> Problem {
+    let detail = "Another request with this Idempotency-Key goes on with the stream.";
+    Problem::new(StatusCode::CONFLICT, "conflict", "In conflict with what is there", detail)
+}
+
+fn other_stream() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency-key-reused",
+        "The key was used before",
+        "This Idempotency-Key came with another stream before; use a new key for a new stream.",
+    )
 }

@@ -7,6 +7,7 @@ mod caller;
 mod commands;
 mod gunzip;
 mod lines;
+mod named;
 pub(crate) mod plain;
 mod publish;
 mod query;
@@ -14,6 +15,7 @@ mod radio;
 mod refusal;
 mod telemetry;
 mod thingsboard;
+mod told;
 pub(super) mod unpack;
 mod waiting;
 
@@ -38,6 +40,7 @@ struct Ingest {
     stream_idle_max: Duration,
     telemetry_by_query: TelemetryByQuery,
     waiting: waiting::Waiting,
+    turns: named::Turns,
 }
 
 /// The calls of the HTTP API by which devices come in (interface.md, "HTTP"): telemetry, the device's
@@ -51,6 +54,7 @@ pub fn router(hub: Arc<Hub>, settings: &Settings) -> Router {
         stream_idle_max: settings.stream_idle_max,
         telemetry_by_query: settings.telemetry_by_query,
         waiting: waiting::Waiting::default(),
+        turns: named::Turns::default(),
     };
     Router::new()
         .route("/api/v1/devices/{id}/telemetry", post(telemetry::of_device))

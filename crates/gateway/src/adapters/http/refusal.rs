@@ -19,6 +19,16 @@ impl Refusal {
         self.0.1.insert(name.to_owned(), value.into());
         self
     }
+
+    /// The problem document.
+    pub(super) fn document(&self) -> Value {
+        let (problem, more) = &*self.0;
+        let mut document = problem.document();
+        if let Some(members) = document.as_object_mut() {
+            members.extend(more.clone());
+        }
+        document
+    }
 }
 
 impl<P: Into<Problem>> From<P> for Refusal {
@@ -29,11 +39,8 @@ impl<P: Into<Problem>> From<P> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (problem, more) = *self.0;
-        let mut document = problem.document();
-        if let Some(members) = document.as_object_mut() {
-            members.extend(more);
-        }
+        let document = self.document();
+        let (problem, _) = *self.0;
         let mut response = problem.into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.map(|_same_without_more| Body::from(document.to_string()))

@@ -4,36 +4,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::StatusCode;
+use futures_util::stream::{self, StreamExt};
 use http::header;
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
 use roost_hub::broker::PublishError;
 use roost_hub::flight::FlightKind;
 use roost_hub::id::DeviceId;
 use roost_hub::message::{Message, Properties, QoS, Telemetry};
 use roost_hub::storage::Position;
 use roost_hub::topic::Topic;
+use roost_wire::lines::LINE_TYPES;
 use roost_wire::telemetry::Format;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::caller::Caller;
+use super::lines::{Divided, Manner};
+use super::named::Named;
 use super::refusal::{Refusal, sentence, unread};
 use super::unpack::{self, Bound};
-use super::{Ingest, body, commands, lines};
+use super::{Ingest, body, commands, lines, told};
 use crate::adapters::decoders::{PORT, Said, Source};
 use crate::adapters::readings::ReadingsError;
 use crate::adapters::said;
-use crate::http::LINE_TYPES;
 use crate::problem::Problem;
 
 /// How a body holds readings.
 #[derive(Debug)]
 enum Written {
-    Lines,
+    Stream(Divided),
     Whole(Said),
 }
 
@@ -84,13 +89,9 @@ pub(super) async fn own(
     request: Request,
 ) -> Result<Response, Refusal> {
     let Query(Asked { commands, port }) = query.map_err(|rejection| unasked(&rejection))?;
-    let asks = asks_for_commands(commands.as_deref())?;
+    let asks = if asks_for_commands(commands.as_deref())? { Asks::Commands } else { Asks::Nothing };
     let device = caller.own_device()?;
-    let mut report = take(&ingest, &caller, device, (port, request)).await?;
-    if asks {
-        report.get_or_insert_default().insert("items".to_owned(), commands::waiting(&ingest, &caller).await?);
-    }
-    Ok(answer(report))
+    Upload { ingest, caller, device, asks }.take(port, request).await
 }
 
 fn unasked(rejection: &QueryRejection) -> Problem {
@@ -124,46 +125,110 @@ pub(super) async fn of_device(
     let Path(id) = id.map_err(|_no_text| Problem::not_found("There is no such device."))?;
     let device = caller.written_device(&ingest, &id)?;
     let Query(Port { port }) = query.map_err(|rejection| unasked(&rejection))?;
-    Ok(answer(take(&ingest, &caller, device, (port, request)).await?))
+    Upload { ingest, caller, device, asks: Asks::Nothing }.take(port, request).await
 }
 
-async fn take(
-    ingest: &Ingest,
-    caller: &Caller,
+/// What is to be in the answer beside what happened to the readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    /// What waits for the device.
+    Commands,
+}
+
+/// One request with readings.
+struct Upload {
+    ingest: Arc<Ingest>,
+    caller: Caller,
     device: DeviceId,
-    (port, request): (Option<u8>, Request),
-) -> Result<Option<Map<String, Value>>, Refusal> {
-    let media_type = body::media_type(request.headers());
-    let written = written(media_type.as_deref())?;
-    let target = Target::new(ingest, caller, device);
-    match written {
-        Written::Lines => {
-            let (head, body) = request.into_parts();
-            let body = unpack::plain(&head.headers, body, Bound::lines())?;
-            lines::take(&target, body).await.map(Some)
-        }
-        Written::Whole(said) => {
-            let properties = properties(media_type.as_deref(), said, port);
-            let payload = body::read(request, ingest.body_length_max).await?;
-            let position = target.publish(said, properties, payload)?;
-            ingest.hub.durable(position).await?;
-            Ok(None)
+    asks: Asks,
+}
+
+type Report = Option<Map<String, Value>>;
+
+impl Upload {
+    async fn take(self, port: Option<u8>, request: Request) -> Result<Response, Refusal> {
+        let media_type = body::media_type(request.headers());
+        match self.written(media_type.as_deref(), request.headers())? {
+            Written::Stream(divided) => self.stream(divided, request).await,
+            Written::Whole(said) => {
+                let properties = properties(media_type.as_deref(), said, port);
+                let payload = body::read(request, self.ingest.body_length_max).await?;
+                let target = Target::new(&self.ingest, &self.caller, self.device.clone());
+                let position = target.publish(said, properties, payload)?;
+                self.ingest.hub.durable(position).await?;
+                Ok(answer(self.with_commands(None).await?))
+            }
         }
     }
-}
 
-fn written(media_type: Option<&str>) -> Result<Written, Problem> {
-    match media_type {
-        None => Ok(Written::Whole(Said::Nothing)),
-        Some(lines) if LINE_TYPES.contains(&lines) => Ok(Written::Lines),
-        Some(other) => match Said::of(Some(other)) {
-            Said::Nothing => Err(Problem::media_type(
+    fn written(&self, media_type: Option<&str>, headers: &HeaderMap) -> Result<Written, Refusal> {
+        let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
+        let said = match media_type {
+            Some(lines) if LINE_TYPES.contains(&lines) => return Ok(Written::Stream(Divided::Lines)),
+            media_type => Said::of(media_type),
+        };
+        match said {
+            lines::JSON if is_chunked => Ok(Written::Stream(Divided::Documents)),
+            Said::Nothing if media_type.is_some() => Err(Problem::media_type(
                 "Send Content-Type: application/json, application/x-ndjson, application/senml+json, \
                  application/cbor, application/vnd.influx.line-protocol, or application/octet-stream.",
-            )),
+            )
+            .into()),
+            // Without a word of what it is, it may be bytes for the decoder.
+            Said::Nothing if is_chunked && !self.has_decoder()? => Ok(Written::Stream(Divided::Documents)),
             said => Ok(Written::Whole(said)),
-        },
+        }
     }
+
+    fn has_decoder(&self) -> Result<bool, Refusal> {
+        let Ingest { hub, decoders, .. } = &*self.ingest;
+        decoders.is_there(hub, self.caller.tenant(), &self.device).map_err(|error| unread(&error))
+    }
+
+    async fn stream(self, divided: Divided, request: Request) -> Result<Response, Refusal> {
+        let (head, body) = request.into_parts();
+        let mut body = unpack::plain(&head.headers, body, Bound::lines())?;
+        let named = match divided {
+            Divided::Lines => Named::of(&head.headers, (&self.ingest, &self.caller), &self.device).await?,
+            // These are remembered by their answer, as every other POST.
+            Divided::Documents => None,
+        };
+        let manner = Manner { divided, named, teller: None };
+        if !told::is_asked_for(&head.headers) {
+            return Ok(answer(self.lines(manner, body).await?));
+        }
+        if head.headers.contains_key(header::EXPECT) {
+            // The head of the answer would come in the place of `100 Continue`.
+            body = begun(body).await;
+        }
+        Ok(told::answer(move |teller| async move {
+            match self.lines(Manner { teller: Some(teller), ..manner }, body).await {
+                Ok(report) => Value::from(report.unwrap_or_default()),
+                Err(refusal) => refusal.document(),
+            }
+        }))
+    }
+
+    async fn lines(&self, manner: Manner, body: Body) -> Result<Report, Refusal> {
+        let target = Target::new(&self.ingest, &self.caller, self.device.clone());
+        self.with_commands(lines::take(&target, manner, body).await?).await
+    }
+
+    async fn with_commands(&self, mut report: Report) -> Result<Report, Refusal> {
+        if self.asks == Asks::Commands {
+            let waiting = commands::waiting(&self.ingest, &self.caller).await?;
+            report.get_or_insert_default().insert("items".to_owned(), waiting);
+        }
+        Ok(report)
+    }
+}
+
+/// The same body, once something of it is there.
+async fn begun(mut body: Body) -> Body {
+    let first = body.frame().await.into_iter();
+    let pieces = first.filter_map(|frame| frame.map(|frame| frame.into_data().ok()).transpose());
+    Body::from_stream(stream::iter(pieces).chain(body.into_data_stream()))
 }
 
 /// What goes with a payload that is not plain JSON.

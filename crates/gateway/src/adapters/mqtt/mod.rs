@@ -96,7 +96,8 @@ pub(crate) async fn part(stream: &mut Stream, last: &[u8]) {
     let say = async {
         stream.write_all(last).await?;
         stream.shutdown().await?;
-        let mut rest = [0; 4096];
+        // Not in the future itself, which is held as long as the connection.
+        let mut rest = vec![0; 4096];
         let mut count = 0;
         while count < FAREWELL_BYTES_MAX {
             match stream.read(&mut rest).await? {

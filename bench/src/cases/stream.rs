@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::rest::{Device, Rest};
 use crate::sockets::{Sockets, Talk};
 
-pub(super) const DESCRIPTION: &str = "4 devices, one request of NDJSON each, {\"ts\":…,\"temp\":21.5} a line, until the answer says that all is durable";
+pub(super) const DESCRIPTION: &str = "4 devices, one request of NDJSON each, {\"ts\":…,\"values\":{\"temp\":21.5}} a line, until the answer says that all is durable";
 const STREAMS: usize = 4;
 const LINES_PER_CHUNK: u64 = 100;
 /// So much is ready for the socket at any time.
@@ -101,7 +101,7 @@ impl Streams {
                 chunk.clear();
                 for line in stream.sent..stream.sent + LINES_PER_CHUNK {
                     let ts = first + i64::try_from(line)?;
-                    chunk.push_str(&format!("{{\"ts\":{ts},\"temp\":21.5}}\n"));
+                    chunk.push_str(&format!("{{\"ts\":{ts},\"values\":{{\"temp\":21.5}}}}\n"));
                 }
                 stream.sent += LINES_PER_CHUNK;
                 bytes.clear();

@@ -109,41 +109,6 @@ async fn m_16_a_wildcard_or_a_path_is_no_id_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn who_shows_a_token_again_is_who_the_registry_says_by_then() {
-    let world = World::new();
-    let hub = world.hub();
-    let in_a_minute = hub.now().after(Duration::from_secs(60));
-    let application = token(hub, Role::Viewer, Some(in_a_minute)).await;
-    let secret = device(hub, &default_tenant(), "s1").await;
-    let other = device(hub, &default_tenant(), "s2").await;
-    let profile = || {
-        let device = hub.authenticate(Presented::Token(&secret)).unwrap();
-        match &device.actor {
-            roost_hub::principal::Actor::Device { profile, .. } => profile.to_string(),
-            other => panic!("{other:?}"),
-        }
-    };
-    for _ in 0..2 {
-        assert_eq!(profile(), "standard");
-        assert!(is_unknown(
-            hub.authenticate(Presented::Basic { username: "s1", password: other.as_bytes() })
-        ));
-        assert_eq!(hub.authenticate(Presented::Token(&application)).unwrap().role(), Some(Role::Viewer));
-    }
-    let tasmota = ProfileId::parse("tasmota").unwrap();
-    let update = DeviceUpdate { profile: Some(tasmota), ..DeviceUpdate::default() };
-    hub.update_device(&default_tenant(), &id("s1"), update).await.unwrap();
-    assert_eq!(profile(), "tasmota");
-    hub.delete_device(&default_tenant(), &id("s1")).await.unwrap();
-    assert!(is_unknown(hub.authenticate(Presented::Token(&secret))));
-    device(hub, &default_tenant(), "s1").await;
-    assert!(is_unknown(hub.authenticate(Presented::Token(&secret))));
-    world.advance(Duration::from_secs(60));
-    let expired = hub.authenticate(Presented::Token(&application));
-    assert!(matches!(expired, Err(AuthenticateError::Expired)), "{expired:?}");
-}
-
-#[tokio::test]
 async fn x_04_a_revoked_credential_opens_nothing_from_then_on() {
     let world = World::new();
     let hub = world.hub();

@@ -365,6 +365,8 @@ fn too_many(most: usize, what: &str) -> Unread {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 // The dashboard against a running server: `ROOST_URL=… ROOST_SETUP_LINK=… npm run e2e`.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { asDevice, call, freshId, open, ORIGIN, overflow, PHONE, start, stop, WIDE } from "./browser.mjs";
 
@@ -72,6 +73,58 @@ test("a key that changes its type does not break the chart", async () => {
   await context.close();
 });
 
+test("what is on the chart stands in the address, is looked around in by keyboard, and is saved as a file", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const { id, token } = await addDevice(page, "Charted");
+  const hour = 3_600_000;
+  const start = Date.now() - 3 * hour;
+  const points = Array.from({ length: 30 }, (_, i) => ({
+    ts: start + i * 6 * 60_000,
+    values: { steady: 42.125, "a,b": i },
+  }));
+  await asDevice(token, "POST", "/me/telemetry", points);
+  await page.goto(`${deviceUrl(id)}?key=steady&range=6h`);
+  const chart = page.locator('[data-chart="steady"]');
+  await chart.locator("canvas").waitFor();
+  assert.equal(await chart.getByTestId("chart-last").innerText(), "42.125");
+  await page.locator('[data-key="a,b"]').click();
+  await page.locator('[data-chart="a,b"] canvas').waitFor();
+  assert.match(page.url(), /key=steady&key=a%2Cb&range=6h$/);
+  await page.getByRole("button", { name: "Take steady off the chart" }).click();
+  await chart.waitFor({ state: "detached" });
+
+  const settled = () => page.locator('[data-testid="chart-panel"][aria-busy="false"]').waitFor();
+  const press = async (name) => {
+    await page.getByRole("button", { name, exact: true }).focus();
+    await page.keyboard.press("Enter");
+    await settled();
+  };
+  assert.ok(await page.getByRole("button", { name: "Later" }).isDisabled());
+  await press("Earlier");
+  await press("Wider");
+  const [, from, to] = /range=(\d+)-(\d+)$/.exec(page.url()).map(Number);
+  assert.ok(Math.abs(to - from - 12 * hour) < 60_000, `${(to - from) / hour} hours`);
+  await page.reload();
+  await page.locator('[data-chart="a,b"] canvas').waitFor();
+  assert.ok(page.url().endsWith(`${from}-${to}`));
+  await page.goto(`${deviceUrl(id)}?key=steady&range=6h`);
+  await chart.locator("canvas").waitFor();
+  await page.goBack();
+  await page.locator('[data-chart="a,b"] canvas').waitFor();
+  await press("Later");
+
+  const waiting = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Save a,b as a file" }).click();
+  const file = await waiting;
+  assert.match(file.suggestedFilename(), new RegExp(`^${id}_a-b_\\d{4}-\\d\\d-\\d\\d\\.csv$`));
+  const lines = (await readFile(await file.path(), "utf8")).trim().split(/\r?\n/);
+  assert.equal(lines.length, 31);
+  assert.ok(lines[1].includes('"a,b"'), lines[1]);
+  await press("Go back");
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
 test("a command waits, is fetched and answered, and another is cancelled, all seen as it happens", async () => {
   const { page, context, problems } = await open(WIDE);
   const { id, token } = await addDevice(page, "Obedient");
@@ -139,7 +192,7 @@ test("hostile names, labels, keys and values are shown as text and run nothing (
   const run = freshId("run");
   const devices = [];
   for (const name of [...names, "safe\u202egnp.exe", "zero\u200bwidth"]) {
-    devices.push(await addDevice(page, name, { labels: { run, note: img } }));
+    devices.push(await addDevice(page, name, { labels: { run, note: img, turned: "\u2066inside" } }));
   }
   const [{ id, token }] = devices;
   await asDevice(token, "POST", "/me/telemetry", { [img]: img, "{{7*7}}": "{{7*7}}", n: 1 });
@@ -156,6 +209,7 @@ test("hostile names, labels, keys and values are shown as text and run nothing (
   const turned = page.locator("tbody tr", { hasText: "U+202E" });
   assert.equal(await turned.locator("bdi").first().innerText(), "safe\u202egnp.exe");
   await page.getByText("U+200B").waitFor();
+  await page.getByText("\\u{2066}inside", { exact: false }).first().waitFor();
 
   await page.reload();
   await page.goto(deviceUrl(id));

@@ -22,6 +22,8 @@ export interface CallOptions {
   body?: unknown;
   ifMatch?: string;
   signal?: AbortSignal;
+  /** A media type; JSON without it. */
+  accept?: string;
 }
 
 let offset = 0;
@@ -67,7 +69,7 @@ async function send(method: string, path: string, options: CallOptions): Promise
   for (const [key, value] of Object.entries(options.query ?? {})) {
     if (value !== undefined && value !== "") query.set(key, String(value));
   }
-  const headers: Record<string, string> = { Accept: "application/json" };
+  const headers: Record<string, string> = { Accept: options.accept ?? "application/json" };
   if (method !== "GET") headers["Content-Type"] = "application/json";
   if (method === "POST") headers["Idempotency-Key"] = randomKey();
   if (options.ifMatch !== undefined) headers["If-Match"] = `"${options.ifMatch}"`;
@@ -87,7 +89,7 @@ async function send(method: string, path: string, options: CallOptions): Promise
   }
 }
 
-async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+async function answer(method: string, path: string, options: CallOptions): Promise<Response> {
   const response = await send(method, path, options);
   learnTime(response);
   if (!response.ok) {
@@ -96,12 +98,19 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
       onUnauthorized();
     throw refused;
   }
-  const text = await response.text();
+  return response;
+}
+
+async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+  const text = await (await answer(method, path, options)).text();
   return (text === "" ? undefined : parse(text)) as T;
 }
 
 export const get = <T>(path: string, query: CallOptions["query"] = {}, signal?: AbortSignal): Promise<T> =>
   call<T>("GET", path, signal ? { query, signal } : { query });
+/** The same as a file of this media type. */
+export const getFile = async (path: string, query: CallOptions["query"], accept: string): Promise<Blob> =>
+  (await answer("GET", path, { query: query ?? {}, accept })).blob();
 export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>("POST", path, { body });
 export const put = <T>(path: string, body: unknown): Promise<T> => call<T>("PUT", path, { body });
 export const patch = <T>(path: string, body: unknown, ifMatch?: string): Promise<T> =>

@@ -4,7 +4,18 @@ import { describe, expect, test } from "vitest";
 import { flatten, parse, parseObject, pretty } from "./json";
 import { example, groups, outline } from "./openapi";
 import { applyPatch, mergePatch, twinRows } from "./patch";
-import { bounds, bucketFor, fromLocalInputs, POINTS_SHOWN, PRESETS, toLocalInput } from "./range";
+import {
+  bounds,
+  bucketFor,
+  fromLocalInputs,
+  moved,
+  parseRange,
+  POINTS_SHOWN,
+  PRESETS,
+  rangeText,
+  toLocalInput,
+  widened,
+} from "./range";
 
 describe("JSON", () => {
   test("is written with all digits of a bigint, and marks in texts stay", () => {
@@ -126,4 +137,29 @@ describe("the API document", () => {
       { id: "text" },
     ]);
   });
+});
+
+describe("looking around in time", () => {
+  const shown = { from: 1000, to: 2000 };
+
+  test("earlier and later keep half of what was seen, and do not go beyond now", () => {
+    expect(moved(shown, 5000, "earlier")).toEqual({ from: 500, to: 1500 });
+    expect(moved(shown, 5000, "later")).toEqual({ from: 1500, to: 2500 });
+    expect(moved(shown, 2100, "later")).toEqual({ from: 1100, to: 2100 });
+    expect(moved(shown, 1500, "later")).toEqual(shown);
+  });
+
+  test("wider is twice as long around the middle, or into the past", () => {
+    expect(widened(shown, 5000)).toEqual({ from: 500, to: 2500 });
+    expect(widened(shown, 2000)).toEqual({ from: 0, to: 2000 });
+  });
+
+  test.each([[{ preset: "6h" as const }], [{ from: 1, to: 1_795_304_862_179 }]])(
+    "%o has an address",
+    (range) => expect(parseRange(rangeText(range))).toEqual(range),
+  );
+
+  test.each(["", "6 h", "toString", "2-1", "1-1", "-1-2", "1-", "1e3-2e3"])("%s is no range", (text) =>
+    expect(parseRange(text)).toBeNull(),
+  );
 });

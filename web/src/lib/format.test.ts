@@ -5,6 +5,7 @@ import {
   formatBytes,
   formatDuration,
   formatNumber,
+  formatTick,
   formatValue,
   hasHiddenMarks,
   hiddenMarks,
@@ -43,6 +44,7 @@ describe("numbers", () => {
     expect(formatNumber(22.93644, decimalsFor(22, 24))).toBe("22.94");
     expect(formatNumber(1013.4567, decimalsFor(900, 1100))).toBe("1013");
     expect(formatNumber(0.00123, decimalsFor(0.001, 0.002))).toBe("0.00123");
+    expect(formatNumber(42.125, decimalsFor(42.125, 42.125))).toBe("42.125");
   });
 });
 
@@ -98,4 +100,20 @@ test("marks that nobody sees are named", () => {
 test("an id is made of a name", () => {
   expect(slug("Gewächshaus Nord #2")).toBe("gewachshaus-nord-2");
   expect(slug("漢字")).toBe("");
+});
+
+test.each([
+  [21.5, 0.5, "21.5"],
+  [0, 1, "0"],
+  [-0.000125, 0.000005, "-1.25e-4"],
+  [9_007_199_254_740_993, 500_000_000_000_000, "9.007e15"],
+  [12_345_678, 1, "1.234568e7"],
+  [12_000_000, 1_000_000, "1.2e7"],
+  [10_000_000, 5_000_000, "1e7"],
+])("beside an axis %d with marks %d apart is %s", (value, step, text) =>
+  expect(formatTick(value, step)).toBe(text),
+);
+
+test("what joins pictures is part of a picture, and is not written out", () => {
+  expect(writtenOut("👩\u200d🔧 a\u200db")).toBe("👩\u200d🔧 a\\u{200D}b");
 });

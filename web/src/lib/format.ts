@@ -4,6 +4,7 @@ import { pretty } from "./json";
 import type { Value } from "./types";
 
 const TEXT_MAX = 400;
+const TICK_LENGTH_MAX = 8;
 
 /** A number of bytes: `17 B`, `4.2 KiB`, `1.5 MiB`. */
 export function formatBytes(bytes: number): string {
@@ -12,9 +13,10 @@ export function formatBytes(bytes: number): string {
   return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`;
 }
 
-/** How many decimals tell values apart that reach from `min` to `max`. */
+/** How many decimals tell values apart that reach from `min` to `max`; of one value, all that it has. */
 export function decimalsFor(min: number, max: number): number {
-  const reach = max - min || Math.abs(max) || 1;
+  const reach = max - min;
+  if (reach <= 0) return 6;
   return Math.max(0, Math.min(6, 2 - Math.floor(Math.log10(reach))));
 }
 
@@ -32,6 +34,18 @@ export function formatNumber(value: number, most = 6): string {
   const decimals = Math.max(0, Math.min(most, 5 - Math.floor(Math.log10(size))));
   const text = value.toFixed(decimals);
   return group(text.includes(".") ? text.replace(/\.?0+$/, "") : text);
+}
+
+/** A number beside an axis whose marks are `step` apart, short enough to stand there. */
+export function formatTick(value: number, step: number): string {
+  const text = formatNumber(value);
+  if (text.length <= TICK_LENGTH_MAX || value === 0 || !(step > 0)) return text;
+  const digits = Math.ceil(Math.log10(Math.abs(value) / step));
+  return value
+    .toExponential(Math.max(0, Math.min(6, digits)))
+    .replace("e+", "e")
+    .replace(/(\.\d*?)0+e/, "$1e")
+    .replace(".e", "e");
 }
 
 // A thin space every three digits from five digits on: readable, and the same in every language.
@@ -138,6 +152,7 @@ export function formatMoment(ms: number | null, now: number): string {
 // What joins two pictures to one, as in a family, is seen: as that one picture.
 const JOINED =
   /(?<=\p{Extended_Pictographic}[\u{FE0F}\u{1F3FB}-\u{1F3FF}]?)\u200D(?=\p{Extended_Pictographic})/gu;
+const JOINED_OR_HIDDEN = new RegExp(`${JOINED.source}|([\\p{Cf}\\p{Zl}\\p{Zp}])`, "gu");
 
 /** True where a name holds marks that a reader cannot see or that turn the direction of writing (J-14). */
 export function hasHiddenMarks(text: string): boolean {
@@ -154,9 +169,10 @@ export function hiddenMarks(text: string): string {
 
 /** The same text with its hidden marks written out, so that they cannot turn or hide what stands beside them. */
 export function writtenOut(text: string): string {
-  return text.replace(
-    /[\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (mark) => `\\u{${(mark.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}}`,
+  return text.replace(JOINED_OR_HIDDEN, (found, mark?: string) =>
+    mark === undefined
+      ? found
+      : `\\u{${(mark.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}}`,
   );
 }
 

@@ -1,7 +1,7 @@
 // uPlot, dressed in the colours of the page.
 
 import uPlot from "uplot";
-import { formatClock, formatDay, formatNumber } from "./format";
+import { formatClock, formatDay, formatTick } from "./format";
 
 export interface PlotSeries {
   name: string;
@@ -24,6 +24,7 @@ const SYNC_KEY = "roost";
 /** The room left and right of the drawing, which the strips of states keep too. */
 const LEFT_PX = 58;
 const RIGHT_PX = 12;
+const DIGIT_PX = 6.5;
 
 function colour(name: string): string {
   // A custom property holds `light-dark(…)` as written; only a real property computes to a colour.
@@ -68,8 +69,9 @@ function axes(): uPlot.Axis[] {
       ...shared,
       space: 34,
       gap: 6,
-      size: LEFT_PX,
-      values: (_plot, splits) => splits.map((split) => formatNumber(split)),
+      size: (_plot, values) =>
+        Math.max(LEFT_PX, ...(values ?? []).map((text) => text.length * DIGIT_PX + 12)),
+      values: (_plot, splits, _axis, _space, step) => splits.map((split) => formatTick(split, step)),
     },
   ];
 }

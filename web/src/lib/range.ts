@@ -1,7 +1,11 @@
 // The stretch of time that a chart shows, and how finely it is asked for.
 
 export type Preset = "15m" | "1h" | "6h" | "24h" | "7d" | "30d";
-export type Range = { preset: Preset } | { from: number; to: number };
+export interface Bounds {
+  from: number;
+  to: number;
+}
+export type Range = { preset: Preset } | Bounds;
 
 export const PRESETS: Record<Preset, number> = {
   "15m": 15 * 60_000,
@@ -52,4 +56,30 @@ export function fromLocalInputs(from: string, to: string): Range | null {
   const a = new Date(from).getTime();
   const b = new Date(to).getTime();
   return Number.isFinite(a) && Number.isFinite(b) && a < b ? { from: a, to: b } : null;
+}
+
+/** The stretch before or after the one shown, half of which is seen again; none reaches beyond now. */
+export function moved({ from, to }: Bounds, now: number, direction: "earlier" | "later"): Range {
+  const step = (direction === "earlier" ? -0.5 : 0.5) * (to - from);
+  const end = Math.min(to + step, Math.max(to, now));
+  return { from: end - (to - from), to: end };
+}
+
+/** Twice the stretch around the same middle, as far as there is a past for it. */
+export function widened({ from, to }: Bounds, now: number): Range {
+  const end = Math.min(to + (to - from) / 2, Math.max(to, now));
+  return { from: end - 2 * (to - from), to: end };
+}
+
+/** A range as it stands in an address. */
+export function rangeText(range: Range): string {
+  return "preset" in range ? range.preset : `${Math.round(range.from)}-${Math.round(range.to)}`;
+}
+
+/** The range of such a text, or null where it says none. */
+export function parseRange(text: string): Range | null {
+  if (Object.hasOwn(PRESETS, text)) return { preset: text as Preset };
+  const [, from, to] = /^(\d{1,15})-(\d{1,15})$/.exec(text) ?? [];
+  const range = { from: Number(from), to: Number(to) };
+  return range.from < range.to ? range : null;
 }

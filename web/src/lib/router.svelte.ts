@@ -13,7 +13,7 @@ export type Route =
   | { room: "setup"; token: string }
   | { room: List; query: URLSearchParams }
   | { room: "session"; id: string }
-  | { room: "device"; id: string };
+  | { room: "device"; id: string; query: URLSearchParams };
 
 /** Reads the fragment; one that names no room is `lost`. */
 export function parseRoute(hash: string): Route {
@@ -37,7 +37,8 @@ export function parseRoute(hash: string): Route {
   if (first === "devices" && raw[1] === "new") {
     return { room: "new-device", profile: new URLSearchParams(query).get("profile") ?? "" };
   }
-  if (first === "devices" && second !== undefined) return { room: "device", id: second };
+  if (first === "devices" && second !== undefined)
+    return { room: "device", id: second, query: new URLSearchParams(query) };
   if (first === "sessions" && second !== undefined) return { room: "session", id: second };
   if (second !== undefined) return { room: "lost" };
   if (first === "") return { room: "home" };
@@ -45,9 +46,12 @@ export function parseRoute(hash: string): Route {
   return { room: room ?? "lost" };
 }
 
-/** The address of a device's page. */
-export function deviceHref(id: string): string {
-  return `#/devices/${id === "new" ? "%6Eew" : encodeURIComponent(id)}`;
+/** The address of a device's page, where certain keys are on the chart over a certain range. */
+export function deviceHref(id: string, shown: { keys?: string[]; range?: string } = {}): string {
+  const query = new URLSearchParams((shown.keys ?? []).map((key) => ["key", key]));
+  if (shown.range) query.set("range", shown.range);
+  const text = query.toString();
+  return `#/devices/${id === "new" ? "%6Eew" : encodeURIComponent(id)}${text && `?${text}`}`;
 }
 
 /** The address where a device with this profile is added. */

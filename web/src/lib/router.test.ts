@@ -41,7 +41,7 @@ test("the list carries its search", () => {
 
 test.each(["plain", "new", "a.b:c", "a/b", "100%", "ü <x>", "?q"])(
   "the page of the device %s has an address",
-  (id) => expect(parseRoute(deviceHref(id))).toEqual({ room: "device", id }),
+  (id) => expect(parseRoute(deviceHref(id))).toMatchObject({ room: "device", id }),
 );
 
 test.each(["plain", "a/b", "100%", "ü <x>", "?q", "$x#"])("the page of the session %s has an address", (id) =>
@@ -56,4 +56,13 @@ test("the retained messages carry their filter", () => {
 test("the room for a new device carries the profile that is wanted", () => {
   expect(parseRoute(newDeviceHref("a b&c"))).toEqual({ room: "new-device", profile: "a b&c" });
   expect(parseRoute("#/devices/new")).toEqual({ room: "new-device", profile: "" });
+});
+
+test("the page of a device carries what is on its chart", () => {
+  const route = parseRoute(deviceHref("a/b", { keys: ["temp", "x&y=1,2"], range: "24h" }));
+  expect(route.room === "device" && [route.id, route.query.getAll("key"), route.query.get("range")]).toEqual([
+    "a/b",
+    ["temp", "x&y=1,2"],
+    "24h",
+  ]);
 });

@@ -112,11 +112,11 @@ test("a rule accepts those that wait and those to come, and is removed again", a
   const dialog = page.getByRole("dialog", { name: "Add a rule" });
   await dialog.getByLabel("Dialect").selectOption("spot");
   await dialog.getByLabel("Name", { exact: true }).fill(`${run}-*`);
-  await dialog.getByLabel("Profile").fill("nowhere");
-  await dialog.getByLabel("Labels").fill("hall=9");
+  await dialog.getByLabel("Labels").fill("a:b=c");
   await dialog.getByRole("button", { name: "Add the rule" }).click();
-  await dialog.getByRole("alert").getByText("nowhere").waitFor();
-  await dialog.getByLabel("Profile").fill("");
+  await dialog.getByRole("alert").getByText("a:b").waitFor();
+  await dialog.getByRole("button", { name: /a:b/ }).click();
+  await dialog.getByLabel("Labels").fill("hall=9");
   await dialog.getByRole("button", { name: "Add the rule" }).click();
   await dialog.waitFor({ state: "detached" });
   const row = rules.locator("tbody tr", { hasText: `${run}-*` });

@@ -377,33 +377,6 @@ async fn x_04_a_new_password_or_being_shut_out_ends_what_is_signed_in() {
 }
 
 #[tokio::test]
-async fn x_04_what_was_opened_with_a_cookie_holds_as_long_as_its_session() {
-    let world = World::new();
-    let hub = world.hub();
-    let tenant = default_tenant();
-    let user = hub.create_user(&tenant, person(hub, "o@example.com", Role::Owner)).await.unwrap();
-    let sign_in = async || {
-        let verified = hub.verify_user("o@example.com", "correct horse").unwrap();
-        let (cookie, principal) = hub.start_web_session(&verified).await.unwrap();
-        assert_eq!(hub.web_session(cookie.reveal()).unwrap().credential, principal.credential);
-        (cookie, principal)
-    };
-    let holds = |principal: &Principal| hub.principal_holds(principal).unwrap();
-    let (cookie, first) = sign_in().await;
-    let (_, second) = sign_in().await;
-    assert!(holds(&first) && holds(&second));
-    hub.sign_out(cookie.reveal()).await.unwrap();
-    assert!(!holds(&first) && holds(&second));
-    let update = UserUpdate { password: Some(password(hub)), ..UserUpdate::default() };
-    hub.update_user(&tenant, &user.id, update).await.unwrap();
-    assert!(!holds(&second));
-    let (_, third) = sign_in().await;
-    assert!(holds(&third));
-    world.advance(WEB_SESSION_LIFETIME);
-    assert!(!holds(&third));
-}
-
-#[tokio::test]
 async fn a_web_session_ends_by_itself_and_a_cookie_is_no_token() {
     let world = World::new();
     let hub = world.hub();

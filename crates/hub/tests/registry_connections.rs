@@ -4,7 +4,10 @@
 
 use roost_hub::broker::{CloseReason, Session};
 use roost_hub::id::{DeviceId, ProfileId};
-use roost_hub::registry::{DeviceUpdate, NewDevice, Presented, default_tenant};
+use roost_hub::principal::{Principal, Role};
+use roost_hub::registry::{
+    DeviceUpdate, NewDevice, NewUser, Presented, UserUpdate, WEB_SESSION_LIFETIME, default_tenant,
+};
 use roost_hub::storage::Key;
 use roost_testkit::world::{World, options};
 
@@ -49,4 +52,34 @@ async fn a_deleted_device_is_disconnected_and_leaves_no_status() {
     assert!(!world.hub().is_online(&default_tenant(), &id()));
     let prefix = Key::of("online").level("default").prefix();
     assert_eq!(world.hub().store().table.scan(&prefix, None, 10).unwrap(), []);
+}
+
+#[tokio::test]
+async fn x_04_what_was_opened_with_a_cookie_holds_as_long_as_its_session() {
+    let world = World::new();
+    let hub = world.hub();
+    let tenant = default_tenant();
+    let password = || hub.hash_password("correct horse").unwrap();
+    let email = "o@example.com".to_owned();
+    let new = NewUser { email, name: None, role: Role::Owner, password: password() };
+    let user = hub.create_user(&tenant, new).await.unwrap();
+    let sign_in = async || {
+        let verified = hub.verify_user("o@example.com", "correct horse").unwrap();
+        let (cookie, principal) = hub.start_web_session(&verified).await.unwrap();
+        assert_eq!(hub.web_session(cookie.reveal()).unwrap().credential, principal.credential);
+        (cookie, principal)
+    };
+    let holds = |principal: &Principal| hub.principal_holds(principal).unwrap();
+    let (cookie, first) = sign_in().await;
+    let (_, second) = sign_in().await;
+    assert!(holds(&first) && holds(&second));
+    hub.sign_out(cookie.reveal()).await.unwrap();
+    assert!(!holds(&first) && holds(&second));
+    let update = UserUpdate { password: Some(password()), ..UserUpdate::default() };
+    hub.update_user(&tenant, &user.id, update).await.unwrap();
+    assert!(!holds(&second));
+    let (_, third) = sign_in().await;
+    assert!(holds(&third));
+    world.advance(WEB_SESSION_LIFETIME);
+    assert!(!holds(&third));
 }

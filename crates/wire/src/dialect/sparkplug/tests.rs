@@ -450,17 +450,11 @@ fn j_28_fields_that_nobody_knows_are_passed_over() {
 #[test]
 fn j_28_numbers_that_are_too_long_and_fields_that_are_none_are_refused() {
     let mut line = Line::default();
-    let overlong = [b"\x18".as_slice(), &[0x80; 10], b"\x01"].concat();
-    let beyond_64_bits = [b"\x18".as_slice(), &[0xFF; 9], b"\x02"].concat();
+    let overlong: &[u8] = b"\x18\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01";
+    let length_beyond_64_bits: &[u8] = b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02";
     // A number may have zeros in front, which Protocol Buffers allow, but no more than ten bytes.
-    for bytes in [
-        overlong,
-        beyond_64_bits,
-        b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01".to_vec(),
-        vec![0x0F],
-        vec![0x0E],
-    ] {
-        assert!(line.dialect.hear("spBv1.0/g/NBIRTH/n", &bytes, NOW).is_err(), "{bytes:x?}");
+    for bytes in [overlong, length_beyond_64_bits, b"\x12\xff\xff\xff\x7f", b"\x0f", b"\x0e"] {
+        assert!(line.dialect.hear("spBv1.0/g/NBIRTH/n", bytes, NOW).is_err(), "{bytes:x?}");
     }
     let padded = b"\x08\x81\x80\x00\x18\x80\x00";
     assert!(line.dialect.hear("spBv1.0/g/NBIRTH/n", padded, NOW).is_ok());

@@ -101,6 +101,11 @@ impl Problem {
         self
     }
 
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The document.
     pub(crate) fn document(&self) -> Value {
         json!({

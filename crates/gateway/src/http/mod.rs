@@ -5,6 +5,7 @@ mod body;
 mod cors;
 pub(crate) mod credentials;
 mod date;
+mod framing;
 mod head;
 mod posts;
 mod rewind;

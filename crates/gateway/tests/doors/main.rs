@@ -9,6 +9,7 @@ mod dialects;
 mod durable;
 mod http;
 mod http_posts;
+mod http_slow;
 mod http_streams;
 mod influx;
 mod limits;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use axum::Json as Reply;
 use axum::extract::{Path, State};
-use axum::response::Response;
-use http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use http::header;
+use http::{HeaderMap, StatusCode};
 use roost_hub::access::Action;
 use roost_hub::id::DeviceId;
-use roost_hub::inbox::{Accept, AcceptError, InboxRule, PutInboxRulesError, Waiting};
+use roost_hub::inbox::{Accept, AcceptError, InboxRule, PutInboxRulesError, Waiting, inbox_rules_etag};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -39,6 +40,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .answers(200, "InboxRules"),
         put("/api/v1/inbox/rules", set_rules)
             .about("inbox", "Sets all rules, and lets in whom of those that wait they match")
+            .header("If-Match", "The ETag of the rules that are to be replaced; 412 when there are others")
             .takes("InboxRules")
             .answers(200, "InboxRules"),
     ]
@@ -116,19 +118,30 @@ async fn dismiss(
     }
 }
 
-async fn rules(State(api): State<Shared>, caller: Caller) -> Result<Reply<Vec<InboxRule>>, Problem> {
+async fn rules(State(api): State<Shared>, caller: Caller) -> Result<Response, Problem> {
     caller.may(Action::ReadDevices)?;
-    Ok(Reply(api.hub.inbox_rules(caller.tenant())?))
+    Ok(shown_rules(api.hub.inbox_rules(caller.tenant())?))
+}
+
+fn shown_rules(rules: Vec<InboxRule>) -> Response {
+    let etag = [(header::ETAG, format!("\"{}\"", inbox_rules_etag(&rules)))];
+    (etag, Reply(rules)).into_response()
 }
 
 async fn set_rules(
     State(api): State<Shared>,
     caller: Caller,
+    headers: HeaderMap,
     Json(rules): Json<Vec<InboxRule>>,
-) -> Result<Reply<Vec<InboxRule>>, Problem> {
+) -> Result<Response, Problem> {
     caller.may(Action::WriteDevices)?;
-    let put = api.hub.put_inbox_rules(caller.tenant(), rules).await;
-    put.map(Reply).map_err(|error| match error {
+    let etag = headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim());
+    let etag = etag.filter(|etag| *etag != "*").map(|etag| etag.trim_matches('"'));
+    let put = api.hub.put_inbox_rules(caller.tenant(), (rules, etag)).await;
+    put.map(shown_rules).map_err(|error| match error {
+        PutInboxRulesError::Conflict(_) => {
+            Problem::condition("The rules were changed meanwhile: read them, then send yours for those.")
+        }
         PutInboxRulesError::Invalid(text) => Problem::invalid(sentence(&text)),
         PutInboxRulesError::Storage(error) => error.into(),
     })

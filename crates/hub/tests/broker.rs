@@ -12,34 +12,12 @@ use roost_hub::broker::{
 };
 use roost_hub::message::{Message, QoS};
 use roost_hub::storage::Position;
-use roost_testkit::world::{World, message, options, with_qos};
+use roost_testkit::world::{World, message, options, packet_ids, payloads, with_qos};
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 fn wanted(qos: QoS, identifier: u32) -> SubscriptionOptions {
     SubscriptionOptions { qos, flags: SubscriptionFlags::default(), identifier }
-}
-
-fn payloads(session: &mut Session) -> Vec<String> {
-    let mut out = Vec::new();
-    session.next_outgoing(&mut out, 1000);
-    out.iter()
-        .map(|one| match one {
-            Outgoing::Publish(delivery) => String::from_utf8_lossy(&delivery.message.payload).into_owned(),
-            Outgoing::Release(id, _) => format!("release {id}"),
-        })
-        .collect()
-}
-
-fn ids(session: &mut Session) -> Vec<(NonZeroU16, bool)> {
-    let mut out = Vec::new();
-    session.next_outgoing(&mut out, 1000);
-    out.iter()
-        .filter_map(|one| match one {
-            Outgoing::Publish(delivery) => Some((delivery.packet_id?, delivery.dup)),
-            Outgoing::Release(..) => None,
-        })
-        .collect()
 }
 
 #[test]
@@ -136,14 +114,14 @@ fn what_was_acknowledged_is_not_sent_again_after_a_restart() {
     for text in ["1", "2"] {
         away.publish(with_qos(message("a", text), QoS::AtLeastOnce), None).unwrap();
     }
-    let sent = ids(&mut away);
+    let sent = packet_ids(&mut away);
     assert_eq!(sent.len(), 2);
     away.acknowledge(sent[0].0);
     away.flush();
     let world = world.restarted();
     let mut away = world.try_connect("away", options().expiry(WEEK)).unwrap().session;
     // The second keeps its packet id and is marked as sent before.
-    assert_eq!(ids(&mut away), [(sent[1].0, true)]);
+    assert_eq!(packet_ids(&mut away), [(sent[1].0, true)]);
 }
 
 #[test]
@@ -154,7 +132,7 @@ fn a_qos_2_message_that_was_received_is_released_and_not_sent_again() {
     let mut one = world.connect("one", options());
     one.publish(with_qos(message("a", "x"), QoS::ExactlyOnce), NonZeroU16::new(5)).unwrap();
     world.deliver_deferred();
-    let sent = ids(&mut away);
+    let sent = packet_ids(&mut away);
     assert!(
         matches!(away.received(sent[0].0).unwrap(), Received::Release(position) if position > Position(0))
     );
@@ -403,13 +381,13 @@ fn a_message_that_expires_after_it_was_sent_comes_again_all_the_same() {
         one.publish(short, None).unwrap();
     }
     world.deliver_deferred();
-    let first = ids(&mut away);
+    let first = packet_ids(&mut away);
     assert_eq!(first.len(), 2);
     away.leave(Leave::Lost, None);
     world.advance(Duration::from_secs(6));
     let mut away = world.try_connect("away", options().expiry(WEEK)).unwrap().session;
     let again: Vec<_> = first.iter().map(|(id, _)| (*id, true)).collect();
-    assert_eq!(ids(&mut away), again);
+    assert_eq!(packet_ids(&mut away), again);
 }
 
 #[test]

@@ -2,24 +2,11 @@
 
 use std::time::Duration;
 
-use roost_hub::broker::{Leave, Outgoing, Session, Will};
+use roost_hub::broker::{Leave, Will};
 use roost_hub::message::QoS;
-use roost_testkit::world::{World, message, options, with_qos};
+use roost_testkit::world::{World, message, options, payloads, with_qos};
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-
-fn payloads(session: &mut Session) -> Vec<String> {
-    let mut out = Vec::new();
-    session.next_outgoing(&mut out, 1000);
-    out.iter()
-        .filter_map(|one| match one {
-            Outgoing::Publish(delivery) => {
-                Some(String::from_utf8_lossy(&delivery.message.payload).into_owned())
-            }
-            Outgoing::Release(..) => None,
-        })
-        .collect()
-}
 
 #[test]
 fn no_session_ends_and_no_will_is_sent_because_the_wall_clock_jumps() {

@@ -7,15 +7,11 @@ use std::task::{Context, Poll, Waker};
 use roost_hub::Hub;
 use roost_hub::changes::{Changes, Part, WATCHES_MAX};
 use roost_hub::document::{Condition, NewDocument};
-use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::id::DeviceId;
 use roost_hub::mailbox::NewCommand;
 use roost_hub::registry::NewDevice;
-use roost_testkit::world::World;
+use roost_testkit::world::{World, tenant};
 use serde_json::json;
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
 
 fn device() -> DeviceId {
     DeviceId::parse("s1").unwrap()

@@ -4,24 +4,8 @@
 
 use bytes::Bytes;
 use roost_hub::document::{Condition, DOCUMENTS_MAX, Document, NewDocument, PutDocumentError};
-use roost_hub::id::{DeviceId, TenantId};
-use roost_hub::registry::NewDevice;
-use roost_testkit::world::World;
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn lamp() -> DeviceId {
-    DeviceId::parse("lamp").unwrap()
-}
-
-async fn world_with_lamp() -> World {
-    let world = World::new();
-    let new = NewDevice { id: Some(lamp()), ..NewDevice::default() };
-    world.hub().create_device(&tenant(), new).await.unwrap();
-    world
-}
+use roost_hub::id::DeviceId;
+use roost_testkit::world::{World, lamp, tenant};
 
 async fn put(
     world: &World,
@@ -39,7 +23,7 @@ async fn delete(world: &World, name: &str, condition: Condition) -> Result<bool,
 
 #[tokio::test]
 async fn a_document_comes_back_as_it_was_put_also_after_a_restart() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let stored = put(&world, "calibration ä.json", "{\0}", Condition::Any).await.unwrap();
     let world = world.restarted();
     let found = world.hub().document(&tenant(), &lamp(), "calibration ä.json").unwrap();
@@ -52,7 +36,7 @@ async fn a_document_comes_back_as_it_was_put_also_after_a_restart() {
 
 #[tokio::test]
 async fn a_condition_that_does_not_hold_changes_nothing_and_shows_what_stands_there() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let nothing = put(&world, "a", "1", Condition::Present).await;
     assert!(matches!(nothing, Err(PutDocumentError::Conflict(None))));
     let first = put(&world, "a", "1", Condition::Absent).await.unwrap();
@@ -68,7 +52,7 @@ async fn a_condition_that_does_not_hold_changes_nothing_and_shows_what_stands_th
 
 #[tokio::test]
 async fn the_same_content_has_the_same_etag() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let one = put(&world, "a", "1", Condition::Any).await.unwrap();
     let two = put(&world, "b", "1", Condition::Any).await.unwrap();
     assert_eq!(one.etag_text(), two.etag_text());
@@ -77,7 +61,7 @@ async fn the_same_content_has_the_same_etag() {
 
 #[tokio::test]
 async fn j_16_a_name_cannot_leave_its_place() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     for name in ["", ".", "..", "../x", "a/b", "a\0", "a\nb", &"x".repeat(129)] {
         assert!(
             matches!(put(&world, name, "1", Condition::Any).await, Err(PutDocumentError::Invalid(_))),
@@ -89,7 +73,7 @@ async fn j_16_a_name_cannot_leave_its_place() {
 
 #[tokio::test]
 async fn size_number_and_content_type_are_bounded() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     assert!(put(&world, "a", &"x".repeat(65_536), Condition::Any).await.is_ok());
     let large = put(&world, "a", &"x".repeat(65_537), Condition::Any).await;
     assert!(matches!(large, Err(PutDocumentError::TooLarge)));
@@ -109,7 +93,7 @@ async fn size_number_and_content_type_are_bounded() {
 
 #[tokio::test]
 async fn whoever_watches_is_woken_by_a_change() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let mut watch = world.hub().watch_documents(&tenant(), &lamp());
     put(&world, "a", "1", Condition::Any).await.unwrap();
     assert!(watch.changed().await);

@@ -6,17 +6,9 @@ use std::time::Duration;
 
 use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 use roost_hub::flight::{FLIGHT_DETAIL_LENGTH_MAX, FLIGHT_ENTRIES_MAX, FlightEntry, FlightKind};
-use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::id::TenantId;
 use roost_hub::live::{LiveKind, LiveNext};
-use roost_testkit::world::World;
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn lamp() -> DeviceId {
-    DeviceId::parse("lamp").unwrap()
-}
+use roost_testkit::world::{World, lamp, tenant};
 
 fn note(world: &World, kind: FlightKind, detail: &str) {
     world.hub().note(&tenant(), &lamp(), kind, detail, world.hub().now());

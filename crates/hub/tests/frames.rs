@@ -4,22 +4,13 @@
 
 use bytes::Bytes;
 use roost_hub::frames::{FRAME_LENGTH_MAX, FRAMES_DEVICES_MAX, FRAMES_MAX, RawFrame};
-use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::principal::Principal;
 use roost_hub::registry::{NewDevice, Presented};
 use roost_hub::time::Timestamp;
 use roost_hub::topic::Topic;
-use roost_testkit::world::World;
+use roost_testkit::world::{World, id, tenant};
 
 const OWNER: &str = "a-token-of-the-owner-1234567890";
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn id(name: &str) -> DeviceId {
-    DeviceId::parse(name).unwrap()
-}
 
 async fn registered(world: &World, name: &str) -> Principal {
     let new = NewDevice { id: Some(id(name)), ..NewDevice::default() };

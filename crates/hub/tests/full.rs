@@ -3,34 +3,12 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use roost_hub::broker::{Outgoing, Session, Will};
+use roost_hub::broker::Will;
 use roost_hub::message::QoS;
 use roost_testkit::simulation::{Lie, SimStore, SimulatedStore as _, Trouble};
-use roost_testkit::world::{World, message, options, with_qos};
+use roost_testkit::world::{World, message, options, packet_ids, payloads, with_qos};
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-
-fn payloads(session: &mut Session) -> Vec<String> {
-    let mut out = Vec::new();
-    session.next_outgoing(&mut out, 1000);
-    out.iter()
-        .map(|one| match one {
-            Outgoing::Publish(delivery) => String::from_utf8_lossy(&delivery.message.payload).into_owned(),
-            Outgoing::Release(id, _) => format!("release {id}"),
-        })
-        .collect()
-}
-
-fn ids(session: &mut Session) -> Vec<(NonZeroU16, bool)> {
-    let mut out = Vec::new();
-    session.next_outgoing(&mut out, 1000);
-    out.iter()
-        .filter_map(|one| match one {
-            Outgoing::Publish(delivery) => Some((delivery.packet_id?, delivery.dup)),
-            Outgoing::Release(..) => None,
-        })
-        .collect()
-}
 
 #[test]
 fn a_qos_2_message_whose_pubrec_could_not_be_written_down_is_not_released() {
@@ -41,13 +19,13 @@ fn a_qos_2_message_whose_pubrec_could_not_be_written_down_is_not_released() {
     let mut one = world.connect("one", options());
     one.publish(with_qos(message("a", "x"), QoS::ExactlyOnce), NonZeroU16::new(5)).unwrap();
     world.deliver_deferred();
-    let sent = ids(&mut away);
+    let sent = packet_ids(&mut away);
     store.trouble(Trouble::Room(0));
     assert!(away.received(sent[0].0).is_err());
     drop(away);
     // Were it released now, the client would take it for a new one after a crash.
     let mut away = world.try_connect("away", options().expiry(WEEK)).unwrap().session;
-    assert_eq!(ids(&mut away), [(sent[0].0, true)]);
+    assert_eq!(packet_ids(&mut away), [(sent[0].0, true)]);
 }
 
 #[test]

@@ -6,19 +6,11 @@ use std::time::Duration;
 use roost_hub::id::{DeviceId, ProfileId, TenantId};
 use roost_hub::inbox::{
     Accept, AcceptError, INBOX_MAX, INBOX_RULES_MAX, InboxRule, Proposed, PutInboxRulesError, Recognised,
-    Recognition,
+    Recognition, inbox_rules_etag,
 };
 use roost_hub::registry::{CreateDeviceError, DeviceUpdate, NewDevice, UpdateDeviceError};
-use roost_testkit::world::World;
+use roost_testkit::world::{World, id, tenant};
 use serde_json::{Value, json};
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn id(text: &str) -> DeviceId {
-    DeviceId::parse(text).unwrap()
-}
 
 fn spot(serial: &str, sample: Value) -> Recognised {
     let proposed = Proposed { id: DeviceId::parse(&format!("spot-{serial}")).ok(), ..Proposed::default() };
@@ -167,7 +159,7 @@ async fn a_rule_lets_in_whom_it_matches_and_nobody_else() {
     let world = World::new();
     let hub = world.hub();
     let wanted = json!({ "dialect": "spot", "name": "11*", "labels": { "hall": "7" }, "profile": "strict" });
-    hub.put_inbox_rules(&tenant(), vec![rule(wanted)]).await.unwrap();
+    hub.put_inbox_rules(&tenant(), (vec![rule(wanted)], None)).await.unwrap();
     let mut labelled = spot("1187", json!({ "spot": 1 }));
     labelled.proposed.labels.insert("maker".to_owned(), "x".to_owned());
     assert_eq!(hub.recognise(&tenant(), labelled).unwrap(), Recognition::Device(id("spot-1187")));
@@ -194,7 +186,7 @@ async fn rules_let_in_those_that_wait_already_and_only_behind_their_gateway() {
         hub.recognise(&tenant(), Recognised { proposed, ..unit }).unwrap();
     }
     let rules = vec![rule(json!({ "dialect": "tasmota", "parent": "gate-2" }))];
-    let rules = hub.put_inbox_rules(&tenant(), rules).await.unwrap();
+    let rules = hub.put_inbox_rules(&tenant(), (rules, None)).await.unwrap();
     assert_eq!(rules[0].accepted, 1);
     let device = hub.device(&tenant(), &id("gate-2.plug")).unwrap().unwrap();
     assert_eq!((device.parent, device.profile.as_str()), (Some(id("gate-2")), "tasmota"));
@@ -207,17 +199,19 @@ async fn rules_let_in_those_that_wait_already_and_only_behind_their_gateway() {
 async fn a_rule_lets_in_no_more_than_its_limit_also_when_it_is_set_again() {
     let world = World::new();
     let rules = vec![rule(json!({ "dialect": "spot", "limit": 2, "accepted": 0 }))];
-    world.hub().put_inbox_rules(&tenant(), rules.clone()).await.unwrap();
+    world.hub().put_inbox_rules(&tenant(), (rules.clone(), None)).await.unwrap();
     for (serial, lets_in) in [("1", true), ("2", true), ("3", false)] {
         let found = world.hub().recognise(&tenant(), spot(serial, Value::Null)).unwrap();
         assert_eq!(found != Recognition::Waiting, lets_in, "{serial}");
     }
     let world = world.restarted();
     let hub = world.hub();
-    let rules = hub.put_inbox_rules(&tenant(), rules).await.unwrap();
+    let rules = hub.put_inbox_rules(&tenant(), (rules, None)).await.unwrap();
     assert_eq!((rules[0].accepted, hub.inbox(&tenant(), (10, None)).unwrap().items.len()), (2, 1));
-    let more =
-        hub.put_inbox_rules(&tenant(), vec![InboxRule { limit: 3, ..rules[0].clone() }]).await.unwrap();
+    let more = hub
+        .put_inbox_rules(&tenant(), (vec![InboxRule { limit: 3, ..rules[0].clone() }], None))
+        .await
+        .unwrap();
     assert_eq!((more[0].accepted, hub.inbox(&tenant(), (10, None)).unwrap().items.len()), (3, 0));
 }
 
@@ -226,7 +220,7 @@ async fn what_a_rule_cannot_register_waits_for_a_person() {
     let world = World::with(|settings| settings.devices_max = 2);
     world.create_device("spot-1");
     let hub = world.hub();
-    hub.put_inbox_rules(&tenant(), vec![rule(json!({ "dialect": "spot" }))]).await.unwrap();
+    hub.put_inbox_rules(&tenant(), (vec![rule(json!({ "dialect": "spot" }))], None)).await.unwrap();
     assert_eq!(hub.recognise(&tenant(), spot("1", Value::Null)).unwrap(), Recognition::Waiting);
     assert_eq!(hub.recognise(&tenant(), spot("2", Value::Null)).unwrap(), Recognition::Device(id("spot-2")));
     assert_eq!(hub.recognise(&tenant(), spot("3", Value::Null)).unwrap(), Recognition::Waiting);
@@ -238,7 +232,7 @@ async fn rules_that_cannot_be_are_refused_and_change_nothing() {
     let world = World::new();
     let hub = world.hub();
     let good = rule(json!({ "dialect": "spot" }));
-    hub.put_inbox_rules(&tenant(), vec![good.clone()]).await.unwrap();
+    hub.put_inbox_rules(&tenant(), (vec![good.clone()], None)).await.unwrap();
     let bad = [
         InboxRule { dialect: "martian".to_owned(), ..good.clone() },
         InboxRule { name: String::new(), ..good.clone() },
@@ -248,7 +242,7 @@ async fn rules_that_cannot_be_are_refused_and_change_nothing() {
         InboxRule { profile: ProfileId::parse("nowhere").ok(), ..good.clone() },
     ];
     for rules in bad.map(|rule| vec![rule]).into_iter().chain([vec![good.clone(); INBOX_RULES_MAX + 1]]) {
-        let refused = hub.put_inbox_rules(&tenant(), rules).await;
+        let refused = hub.put_inbox_rules(&tenant(), (rules, None)).await;
         assert!(matches!(refused, Err(PutInboxRulesError::Invalid(_))));
     }
     assert_eq!(hub.inbox_rules(&tenant()).unwrap(), [good]);
@@ -260,9 +254,24 @@ async fn rules_count_in_their_tenant_only_and_go_with_it() {
     let hub = world.hub();
     world.principal_of_tenant("other");
     let other = TenantId::parse("other").unwrap();
-    hub.put_inbox_rules(&other, vec![rule(json!({ "dialect": "spot" }))]).await.unwrap();
+    hub.put_inbox_rules(&other, (vec![rule(json!({ "dialect": "spot" }))], None)).await.unwrap();
     assert_eq!(hub.recognise(&tenant(), spot("1", Value::Null)).unwrap(), Recognition::Waiting);
     assert!(hub.inbox_rules(&tenant()).unwrap().is_empty());
     hub.delete_tenant(&other).await.unwrap();
     assert!(hub.inbox_rules(&other).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn rules_are_set_only_instead_of_those_that_the_etag_names() {
+    let world = World::new();
+    let hub = world.hub();
+    let (one, two) = (vec![rule(json!({ "dialect": "spot" }))], vec![rule(json!({ "dialect": "olimex" }))]);
+    let none = inbox_rules_etag(&[]);
+    hub.put_inbox_rules(&tenant(), (one.clone(), Some(&none))).await.unwrap();
+    let stale = hub.put_inbox_rules(&tenant(), (two.clone(), Some(&none))).await;
+    assert_eq!(stale, Err(PutInboxRulesError::Conflict(inbox_rules_etag(&one))));
+    // Whom they let in meanwhile makes no other rules of them.
+    hub.let_in_by_rule(&tenant(), &spot("1187", Value::Null)).unwrap().unwrap();
+    assert_eq!(hub.inbox_rules(&tenant()).unwrap()[0].accepted, 1);
+    hub.put_inbox_rules(&tenant(), (two, Some(&inbox_rules_etag(&one)))).await.unwrap();
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use roost_hub::document::{Condition, NewDocument};
 use roost_hub::flight::FlightKind;
-use roost_hub::id::{CommandId, DeviceId, TenantId};
+use roost_hub::id::CommandId;
 use roost_hub::live::{LiveKind, LiveNext};
 use roost_hub::mailbox::{
     Answer, AnswerError, COMMANDS_KEPT_MAX, CancelCommandError, Command, CommandState, NewCommand, Receipt,
@@ -16,25 +16,11 @@ use roost_hub::mailbox::{
 use roost_hub::presence::Presence;
 use roost_hub::registry::NewDevice;
 use roost_hub::twin::Twin;
-use roost_testkit::world::World;
+use roost_testkit::world::{World, lamp, tenant};
 use serde_json::json;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn lamp() -> DeviceId {
-    DeviceId::parse("lamp").unwrap()
-}
-
-async fn world_with_lamp() -> World {
-    let world = World::new();
-    add_lamp(&world).await;
-    world
-}
 
 async fn add_lamp(world: &World) {
     let new = NewDevice { id: Some(lamp()), ..NewDevice::default() };
@@ -70,7 +56,7 @@ fn refusals(world: &World) -> Vec<String> {
 
 #[tokio::test]
 async fn commands_wait_the_most_urgent_first_then_the_oldest() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     for (name, priority) in [("a", None), ("b", Some(5)), ("c", Some(-1)), ("d", Some(5)), ("e", Some(0))] {
         send(&world, NewCommand { priority, ..named(name) }).await;
     }
@@ -79,7 +65,7 @@ async fn commands_wait_the_most_urgent_first_then_the_oldest() {
 
 #[tokio::test]
 async fn a_command_goes_from_queued_to_succeeded_with_a_time_for_each_step() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let command = send(&world, NewCommand { params: json!({"on": true}), ..named("switch") }).await;
     assert_eq!((command.state, &command.params), (CommandState::Queued, &json!({"on": true})));
     world.advance(Duration::from_secs(1));
@@ -115,7 +101,7 @@ async fn an_unknown_device_a_bad_name_and_a_full_mailbox_are_refused() {
 
 #[tokio::test]
 async fn j_01_j_02_params_are_bounded_in_depth_size_and_number() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let deep = (0..33).fold(json!(1), |inner, _| json!([inner]));
     let many: serde_json::Map<_, _> = (0..1_025).map(|number| (number.to_string(), json!(0))).collect();
     for params in [deep, many.into(), json!("x".repeat(65_537)), json!(vec![0; 10_001])] {
@@ -126,7 +112,7 @@ async fn j_01_j_02_params_are_bounded_in_depth_size_and_number() {
 
 #[tokio::test]
 async fn x_08_a_command_leaves_once_by_whatever_way() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let command = send(&world, named("open")).await;
     assert!(mark_sent(&world, &command.id, Receipt::None));
     assert!(!mark_sent(&world, &command.id, Receipt::None));
@@ -141,7 +127,7 @@ async fn x_08_a_command_leaves_once_by_whatever_way() {
 
 #[tokio::test]
 async fn an_unconfirmed_command_may_be_sent_again_only_where_delivery_is_told() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let command = send(&world, named("dim")).await;
     assert!(mark_sent(&world, &command.id, Receipt::Awaited));
     let world = world.restarted();
@@ -156,7 +142,7 @@ async fn an_unconfirmed_command_may_be_sent_again_only_where_delivery_is_told() 
 
 #[tokio::test]
 async fn d_11_a_reset_just_after_the_write_leaves_it_sent_with_an_error_and_never_again() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let command = send(&world, named("open")).await;
     assert!(mark_sent(&world, &command.id, Receipt::Awaited));
     world.hub().mark_in_doubt(&tenant(), &lamp(), &command.id, "connection reset").unwrap();
@@ -169,7 +155,7 @@ async fn d_11_a_reset_just_after_the_write_leaves_it_sent_with_an_error_and_neve
 
 #[tokio::test]
 async fn d_11_a_stale_command_is_not_sent_even_before_anybody_says_that_it_expired() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let short = send(&world, NewCommand { expires_in: Some(MINUTE), ..named("open") }).await;
     let later = world.hub().now().after(MINUTE);
     assert!(world.hub().waiting_commands(&tenant(), &lamp(), later).is_empty());
@@ -183,7 +169,7 @@ async fn d_11_a_stale_command_is_not_sent_even_before_anybody_says_that_it_expir
 
 #[tokio::test]
 async fn a_late_answer_does_not_revive_an_expired_command() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let command = send(&world, NewCommand { expires_in: Some(MINUTE), ..named("open") }).await;
     assert!(mark_sent(&world, &command.id, Receipt::None));
     world.advance(MINUTE);
@@ -195,7 +181,7 @@ async fn a_late_answer_does_not_revive_an_expired_command() {
 
 #[tokio::test]
 async fn of_two_answers_the_first_counts() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let command = send(&world, named("x")).await;
     assert!(mark_sent(&world, &command.id, Receipt::None));
     let failed = Answer::Failed("no power".to_owned());
@@ -208,7 +194,7 @@ async fn of_two_answers_the_first_counts() {
 
 #[tokio::test]
 async fn a_published_result_is_read_strictly_and_what_is_refused_is_noted() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let now = world.hub().now();
     let command = send(&world, named("x")).await;
     let take =
@@ -227,7 +213,7 @@ async fn a_published_result_is_read_strictly_and_what_is_refused_is_noted() {
 
 #[tokio::test]
 async fn a_repeated_idempotency_key_gives_the_first_command_for_a_day_also_after_a_restart() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let keyed = || NewCommand { idempotency_key: Some("k1".to_owned()), ..named("x") };
     let first = send(&world, keyed()).await;
     assert_eq!(send(&world, keyed()).await.id, first.id);
@@ -243,7 +229,7 @@ async fn a_repeated_idempotency_key_gives_the_first_command_for_a_day_also_after
 
 #[tokio::test]
 async fn a_cancelled_command_is_not_sent_and_a_finished_one_is_not_cancelled() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let command = send(&world, named("x")).await;
     let cancelled = world.hub().cancel_command(&tenant(), &lamp(), &command.id).await.unwrap();
     assert_eq!(cancelled.state, CommandState::Cancelled);
@@ -257,7 +243,7 @@ async fn a_cancelled_command_is_not_sent_and_a_finished_one_is_not_cancelled() {
 
 #[tokio::test]
 async fn what_waits_and_what_expires_is_known_after_a_restart() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let short = send(&world, NewCommand { expires_in: Some(MINUTE), ..named("short") }).await;
     send(&world, named("long")).await;
     let world = world.restarted();
@@ -269,7 +255,7 @@ async fn what_waits_and_what_expires_is_known_after_a_restart() {
 
 #[tokio::test]
 async fn the_last_thousand_finished_commands_are_kept_and_listed_newest_first() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let waits = send(&world, named("waits")).await;
     for number in 0..COMMANDS_KEPT_MAX + 3 {
         let command = send(&world, named(&number.to_string())).await;
@@ -291,7 +277,7 @@ async fn the_last_thousand_finished_commands_are_kept_and_listed_newest_first() 
 
 #[tokio::test]
 async fn a_long_poll_ends_with_the_first_command_or_with_its_time() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     assert!(world.hub().next_commands(&tenant(), &lamp(), ready(())).await.is_empty());
     let (tenant, lamp) = (tenant(), lamp());
     let poll = world.hub().next_commands(&tenant, &lamp, pending());
@@ -301,7 +287,7 @@ async fn a_long_poll_ends_with_the_first_command_or_with_its_time() {
 
 #[tokio::test]
 async fn whoever_waits_for_a_command_is_told_when_it_finishes_or_how_far_it_is() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let command = send(&world, named("x")).await;
     let (tenant, lamp) = (tenant(), lamp());
     let as_it_is = world.hub().wait_finished(&tenant, &lamp, &command.id, ready(())).await.unwrap().unwrap();
@@ -316,7 +302,7 @@ async fn whoever_waits_for_a_command_is_told_when_it_finishes_or_how_far_it_is()
 
 #[tokio::test]
 async fn each_change_of_a_command_is_a_live_event_and_a_note() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let mut live = world.hub().live.follow(&tenant());
     let command = send(&world, named("x")).await;
     world.hub().cancel_command(&tenant(), &lamp(), &command.id).await.unwrap();
@@ -335,7 +321,7 @@ async fn each_change_of_a_command_is_a_live_event_and_a_note() {
 
 #[tokio::test]
 async fn x_08_of_many_who_want_to_send_it_at_once_one_may() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     for _ in 0..50 {
         let command = send(&world, named("open")).await;
         let (world, id) = (&world, &command.id);
@@ -349,7 +335,7 @@ async fn x_08_of_many_who_want_to_send_it_at_once_one_may() {
 
 #[tokio::test]
 async fn a_deleted_device_leaves_nothing_to_the_next_of_its_name() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let hub = world.hub();
     let (tenant, lamp) = (tenant(), lamp());
     let keyed = NewCommand { idempotency_key: Some("k".to_owned()), ..named("open") };

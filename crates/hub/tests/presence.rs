@@ -4,36 +4,14 @@
 
 use std::time::Duration;
 
-use roost_hub::broker::{Outgoing, Session};
-use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::broker::Session;
 use roost_hub::message::QoS;
-use roost_testkit::world::{World, options};
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn lamp() -> DeviceId {
-    DeviceId::parse("lamp").unwrap()
-}
+use roost_testkit::world::{World, lamp, options, payloads, tenant};
 
 fn watcher(world: &World) -> Session {
     let mut session = world.connect("watcher", options());
     world.subscribe(&mut session, "devices/+/status", QoS::AtMostOnce);
     session
-}
-
-fn statuses(session: &mut Session) -> Vec<String> {
-    let mut out = Vec::new();
-    session.next_outgoing(&mut out, 100);
-    out.iter()
-        .filter_map(|one| match one {
-            Outgoing::Publish(delivery) => {
-                Some(String::from_utf8_lossy(&delivery.message.payload).into_owned())
-            }
-            Outgoing::Release(..) => None,
-        })
-        .collect()
 }
 
 fn connect(world: &World) {
@@ -53,18 +31,18 @@ fn a_device_is_online_from_its_first_connection_to_its_last() {
     assert_eq!(world.hub().presence(&tenant(), &lamp()).sessions, 2);
     disconnect(&world);
     assert!(world.hub().is_online(&tenant(), &lamp()));
-    assert_eq!(statuses(&mut watcher), ["online"]);
+    assert_eq!(payloads(&mut watcher), ["online"]);
     disconnect(&world);
     disconnect(&world);
     assert!(!world.hub().is_online(&tenant(), &lamp()));
-    assert_eq!(statuses(&mut watcher), ["offline"]);
+    assert_eq!(payloads(&mut watcher), ["offline"]);
 }
 
 #[test]
 fn the_status_is_retained() {
     let world = World::new();
     connect(&world);
-    assert_eq!(statuses(&mut watcher(&world)), ["online"]);
+    assert_eq!(payloads(&mut watcher(&world)), ["online"]);
 }
 
 #[test]
@@ -74,9 +52,9 @@ fn after_a_crash_the_status_of_whoever_was_online_is_taken_back() {
     // No checkpoint has seen the connection.
     let world = world.restarted();
     assert!(!world.hub().is_online(&tenant(), &lamp()));
-    assert_eq!(statuses(&mut watcher(&world)), ["offline"]);
+    assert_eq!(payloads(&mut watcher(&world)), ["offline"]);
     connect(&world);
-    assert_eq!(statuses(&mut watcher(&world)), ["online"]);
+    assert_eq!(payloads(&mut watcher(&world)), ["online"]);
 }
 
 #[test]
@@ -117,10 +95,10 @@ fn however_connects_and_disconnects_race_the_last_status_is_the_truth() {
         let is_online = world.hub().is_online(&tenant(), &lamp());
         assert_eq!(is_online, round % 2 == 0);
         let expected = if is_online { "online" } else { "offline" };
-        assert_eq!(statuses(&mut watcher).last().map(String::as_str), Some(expected));
+        assert_eq!(payloads(&mut watcher).last().map(String::as_str), Some(expected));
         if is_online {
             disconnect(&world);
-            assert_eq!(statuses(&mut watcher), ["offline"]);
+            assert_eq!(payloads(&mut watcher), ["offline"]);
         }
     }
 }

@@ -18,11 +18,7 @@ use roost_hub::registry::{
 };
 use roost_hub::storage::{Expected, Key};
 use roost_hub::time::Timestamp;
-use roost_testkit::world::World;
-
-fn id(text: &str) -> DeviceId {
-    DeviceId::parse(text).unwrap()
-}
+use roost_testkit::world::{World, id};
 
 fn named(text: &str) -> NewDevice {
     NewDevice { id: Some(id(text)), ..NewDevice::default() }

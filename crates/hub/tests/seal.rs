@@ -6,23 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use roost_hub::flight::FlightKind;
-use roost_hub::id::{CredentialId, DeviceId, TenantId};
+use roost_hub::id::CredentialId;
 use roost_hub::registry::{NewCredential, NewDevice, SealKey, Sealed, UnsealError};
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::storage::{Expected, Key, Store};
 use roost_hub::{Hub, Ports, Settings};
-use roost_testkit::world::World;
+use roost_testkit::world::{World, id, tenant};
 use serde_json::{Value, json};
 
 const KEY: &[u8] = b"a key of the lamp";
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn id(text: &str) -> DeviceId {
-    DeviceId::parse(text).unwrap()
-}
 
 async fn add_key(hub: &Hub, device: &str) -> CredentialId {
     let psk = NewCredential::Psk { identity: device.to_owned(), key: Some(KEY.to_vec()) };

@@ -6,24 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roost_hub::broker::{Delivery, OnceDelivered, Outgoing, PublishError, Session, Spoken, Words};
-use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::mailbox::{Command, CommandState, NewCommand};
 use roost_hub::message::QoS;
 use roost_hub::principal::Principal;
 use roost_hub::registry::NewDevice;
 use roost_hub::speech::{ToSay, Unsaid};
-use roost_testkit::world::{World, message, options, with_qos};
+use roost_testkit::world::{World, id, message, options, tenant, with_qos};
 use serde_json::json;
 
 const TOPIC: &str = "cmnd/lamp/power";
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn id(text: &str) -> DeviceId {
-    DeviceId::parse(text).unwrap()
-}
 
 struct Lamp {
     world: World,

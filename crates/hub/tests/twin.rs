@@ -5,27 +5,11 @@
 use std::time::Duration;
 
 use roost_hub::broker::Outgoing;
-use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::id::DeviceId;
 use roost_hub::message::QoS;
-use roost_hub::registry::NewDevice;
 use roost_hub::twin::{PatchTwinError, ReportTwinError};
-use roost_testkit::world::{World, options};
+use roost_testkit::world::{World, lamp, options, tenant};
 use serde_json::{Value, json};
-
-fn tenant() -> TenantId {
-    TenantId::parse("default").unwrap()
-}
-
-fn lamp() -> DeviceId {
-    DeviceId::parse("lamp").unwrap()
-}
-
-async fn world_with_lamp() -> World {
-    let world = World::new();
-    let new = NewDevice { id: Some(lamp()), ..NewDevice::default() };
-    world.hub().create_device(&tenant(), new).await.unwrap();
-    world
-}
 
 fn report(world: &World, payload: &str) -> Result<(), ReportTwinError> {
     let now = world.hub().now();
@@ -38,7 +22,7 @@ fn nested(depth: usize) -> Value {
 
 #[tokio::test]
 async fn desired_counts_its_versions_and_a_patch_that_changes_nothing_is_none() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let (tenant, lamp) = (tenant(), lamp());
     let patch = |value| world.hub().patch_desired(&tenant, &lamp, value, None);
     assert_eq!(patch(json!({"a": 1, "b": {"c": 2}})).await.unwrap().version, 1);
@@ -50,7 +34,7 @@ async fn desired_counts_its_versions_and_a_patch_that_changes_nothing_is_none() 
 
 #[tokio::test]
 async fn a_patch_for_another_version_is_a_conflict_that_shows_the_twin() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let (hub, tenant, lamp) = (world.hub(), tenant(), lamp());
     hub.patch_desired(&tenant, &lamp, json!({"a": 1}), Some(0)).await.unwrap();
     let conflict = hub.patch_desired(&tenant, &lamp, json!({"a": 2}), Some(0)).await;
@@ -62,7 +46,7 @@ async fn a_patch_for_another_version_is_a_conflict_that_shows_the_twin() {
 
 #[tokio::test]
 async fn the_whole_desired_state_is_published_retained() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let (hub, tenant, lamp) = (world.hub(), tenant(), lamp());
     for value in [1, 2] {
         hub.patch_desired(&tenant, &lamp, json!({"rate": value}), None).await.unwrap();
@@ -79,7 +63,7 @@ async fn the_whole_desired_state_is_published_retained() {
 
 #[tokio::test]
 async fn a_report_merges_and_is_there_after_a_restart_with_its_time() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     report(&world, r#"{"temp": 20, "net": {"ip": "10.0.0.7"}}"#).unwrap();
     let first = world.hub().now();
     world.advance(Duration::from_secs(5));
@@ -92,7 +76,7 @@ async fn a_report_merges_and_is_there_after_a_restart_with_its_time() {
 
 #[tokio::test]
 async fn j_01_a_patch_nested_too_deep_is_refused() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     assert!(report(&world, &nested(32).to_string()).is_ok());
     for text in
         [nested(33).to_string(), nested(100).to_string(), "[".repeat(50_000), "{\"a\":".repeat(10_000)]
@@ -105,7 +89,7 @@ async fn j_01_a_patch_nested_too_deep_is_refused() {
 
 #[tokio::test]
 async fn j_02_a_patch_or_a_twin_beyond_its_size_is_refused() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     let large = |letter: char| json!({ letter.to_string(): letter.to_string().repeat(40_000) });
     assert!(matches!(report(&world, &" ".repeat(65_537)), Err(ReportTwinError::TooLarge)));
     report(&world, &large('a').to_string()).unwrap();
@@ -125,7 +109,7 @@ async fn j_02_a_patch_or_a_twin_beyond_its_size_is_refused() {
 
 #[tokio::test]
 async fn j_03_a_key_that_stands_twice_is_refused() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     for text in [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, r#"{"x":{"b":1,"b":1}}"#] {
         assert!(matches!(report(&world, text), Err(ReportTwinError::Invalid(_))), "{text}");
     }
@@ -134,7 +118,7 @@ async fn j_03_a_key_that_stands_twice_is_refused() {
 
 #[tokio::test]
 async fn what_is_no_json_object_is_no_report() {
-    let world = world_with_lamp().await;
+    let world = World::with_lamp();
     for text in ["", "null", "1", "[]", "\"x\"", "{}x", "{\"a\":1e400}", "\u{feff}{}", r#"{"a":"\ud800"}"#] {
         assert!(matches!(report(&world, text), Err(ReportTwinError::Invalid(_))), "{text}");
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
+use std::num::NonZeroU16;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use roost_hub::access::Grants;
 use roost_hub::broker::{
-    ConnectError, ConnectOptions, Connected, RetainHandling, Session, Start, SubscribeRequest,
+    ConnectError, ConnectOptions, Connected, Outgoing, RetainHandling, Session, Start, SubscribeRequest,
     SubscriptionFlags, SubscriptionOptions, Will,
 };
 use roost_hub::id::{DeviceId, ProfileId, TenantId};
@@ -25,6 +26,45 @@ use roost_hub::topic::{Subscribed, Topic};
 use roost_hub::{Hub, Ports, Rng, Settings};
 
 const ADMIN_TOKEN: &str = "an-admin-token-of-the-tests";
+
+/// The tenant of the tests that need no other.
+pub fn tenant() -> TenantId {
+    TenantId::parse("default").unwrap()
+}
+
+/// The id of a device.
+pub fn id(text: &str) -> DeviceId {
+    DeviceId::parse(text).unwrap()
+}
+
+/// The device of [`World::with_lamp`].
+pub fn lamp() -> DeviceId {
+    id("lamp")
+}
+
+/// What a session is given next: payloads as texts, and the releases of QoS 2.
+pub fn payloads(session: &mut Session) -> Vec<String> {
+    let mut out = Vec::new();
+    session.next_outgoing(&mut out, 1_000);
+    out.iter()
+        .map(|one| match one {
+            Outgoing::Publish(delivery) => String::from_utf8_lossy(&delivery.message.payload).into_owned(),
+            Outgoing::Release(id, _) => format!("release {id}"),
+        })
+        .collect()
+}
+
+/// The packet ids of the messages that a session is given next, and whether each was given before.
+pub fn packet_ids(session: &mut Session) -> Vec<(NonZeroU16, bool)> {
+    let mut out = Vec::new();
+    session.next_outgoing(&mut out, 1_000);
+    out.iter()
+        .filter_map(|one| match one {
+            Outgoing::Publish(delivery) => Some((delivery.packet_id?, delivery.dup)),
+            Outgoing::Release(..) => None,
+        })
+        .collect()
+}
 
 /// What a future gives at its first poll: the memory store makes nobody wait.
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> Poll<T> {
@@ -110,6 +150,13 @@ impl Default for World {
 impl World {
     pub fn new() -> Self {
         Self::with(|_settings| {})
+    }
+
+    /// A world with one device.
+    pub fn with_lamp() -> Self {
+        let world = Self::new();
+        world.create_device("lamp");
+        world
     }
 
     pub fn with(change: impl FnOnce(&mut Settings)) -> Self {

@@ -2,7 +2,7 @@ use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::inbox::{Proposed, Recognised};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{ADMIN, World, request};
 
 #[tokio::test]
 async fn a_device_is_added_shown_changed_and_deleted() {
@@ -173,6 +173,13 @@ async fn inbox_rules_are_set_shown_and_refused_with_the_reason() {
     assert_eq!((&set[0]["limit"], &set[0]["accepted"]), (&json!(1000), &json!(0)));
     // What was shown may be sent back.
     assert_eq!(world.admin("PUT /api/v1/inbox/rules", set.clone()).await.expect(200).json(), set);
+    let shown = world.get("/api/v1/inbox/rules").await.expect(200);
+    let etag = shown.header("etag").to_owned();
+    for (condition, status) in [("\"other\"", 412), ("nonsense", 412), ("*", 200), (etag.as_str(), 200)] {
+        let mut put = request(ADMIN, "PUT /api/v1/inbox/rules", set.clone());
+        put.headers_mut().insert("if-match", condition.parse().unwrap());
+        world.send(put).await.expect(status);
+    }
     let refused = world.admin("PUT /api/v1/inbox/rules", json!([{ "dialect": "martian" }])).await.expect(422);
     assert!(refused.json()["detail"].as_str().unwrap().starts_with("The dialect of a rule"));
     world.admin("PUT /api/v1/inbox/rules", json!([{ "dialect": "spot", "pattern": "x" }])).await.expect(422);

@@ -1,7 +1,5 @@
 //! Spots: their stream is taken while it comes, and commands leave in its answer.
 
-use std::time::Duration;
-
 use roost_hub::id::DeviceId;
 use roost_hub::inbox::Accept;
 use roost_hub::mailbox::{CommandState, NewCommand};
@@ -91,13 +89,15 @@ fn latest(world: &World, key: &str) -> Option<Reading> {
     latest.into_iter().find(|(name, _)| &**name == key).map(|(_, reading)| reading.value)
 }
 
-async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+/// Looks again after each thing that happens to a device.
+async fn until<T>(world: &World, mut look: impl FnMut() -> Option<T>) -> T {
+    let mut happened = world.hub.live.follow(&tenant());
     let looking = async {
         loop {
             if let Some(seen) = look() {
                 return seen;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            happened.next().await.expect("the hub is there");
         }
     };
     tokio::time::timeout(PATIENCE, looking).await.expect("it does not come about")
@@ -113,7 +113,7 @@ async fn events_are_taken_while_the_request_is_open_and_chunks_may_be_cut_anywhe
     let mut spot = Spot::connect(&world).await;
     spot.post("1187").await;
     spot.say(&presence("create", "E280")).await;
-    until(|| latest(&world, "presence.item_code")).await;
+    until(&world, || latest(&world, "presence.item_code")).await;
     assert!(world.hub.is_online(&tenant(), &id()));
     assert_eq!(latest(&world, "presence.action"), text("create"));
     assert_eq!(latest(&world, "presences"), Some(Reading::Integer(1)));
@@ -122,7 +122,7 @@ async fn events_are_taken_while_the_request_is_open_and_chunks_may_be_cut_anywhe
     for byte in format!("{hit}\n\n").as_bytes() {
         spot.chunk(&[*byte]).await;
     }
-    until(|| latest(&world, "hit.signal_strength")).await;
+    until(&world, || latest(&world, "hit.signal_strength")).await;
     assert_eq!(latest(&world, "hit.item_code"), text("Ä280"));
     assert_eq!(spot.end().await, (200, String::new()));
 
@@ -137,8 +137,10 @@ async fn a_command_leaves_in_the_answer_and_the_configuration_confirms_it() {
     spot.post("1187").await;
     spot.say(&json!(["config", "create", {"rfid_power_dbm": 24, "send_hits": false, "hostname": "gate"}]))
         .await;
-    until(|| world.hub.twin(&tenant(), &id()).unwrap().reported.contains_key("rfid_power_dbm").then_some(()))
-        .await;
+    until(&world, || {
+        world.hub.twin(&tenant(), &id()).unwrap().reported.contains_key("rfid_power_dbm").then_some(())
+    })
+    .await;
     let new = NewCommand {
         name: "config".to_owned(),
         params: json!({ "rfid_power_dbm": 27 }),
@@ -184,10 +186,10 @@ async fn of_two_requests_at_once_both_are_read_and_the_newest_is_told() {
     let (mut old, mut new) = (Spot::connect(&world).await, Spot::connect(&world).await);
     old.post("1187").await;
     old.say(&presence("create", "A")).await;
-    until(|| latest(&world, "presence.item_code")).await;
+    until(&world, || latest(&world, "presence.item_code")).await;
     new.post("1187").await;
     new.say(&presence("create", "B")).await;
-    until(|| Some(()).filter(|()| latest(&world, "presence.item_code") == text("B"))).await;
+    until(&world, || Some(()).filter(|()| latest(&world, "presence.item_code") == text("B"))).await;
     assert_eq!(old.end().await.1, "");
     assert!(new.end().await.1.contains("send_hits"));
 }
@@ -244,7 +246,7 @@ async fn an_unknown_serial_waits_in_the_inbox_and_nothing_of_it_goes_further() {
 async fn a_spot_that_a_rule_lets_in_loses_nothing_of_its_first_request() {
     let world = world().await;
     let rule = serde_json::from_value(json!({ "dialect": "spot", "name": "9?" })).unwrap();
-    world.hub.put_inbox_rules(&tenant(), vec![rule]).await.unwrap();
+    world.hub.put_inbox_rules(&tenant(), (vec![rule], None)).await.unwrap();
     let mut spot = Spot::connect(&world).await;
     spot.post("99").await;
     spot.say(&presence("create", "E280")).await;

@@ -22,7 +22,7 @@ use crate::storage::{Expected, Key, PutError, StorageError};
 use crate::time::Timestamp;
 
 pub use accept::{Accept, AcceptError};
-pub use rules::{INBOX_RULES_MAX, InboxRule, PutInboxRulesError};
+pub use rules::{INBOX_RULES_MAX, InboxRule, PutInboxRulesError, inbox_rules_etag};
 
 /// How many devices wait in one tenant; what comes beyond is turned away.
 pub const INBOX_MAX: usize = 1_000;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{Accept, Recognised, Waiting, prefix, waiting_id, waiting_key};
 use crate::Hub;
@@ -25,6 +26,8 @@ const RULES_SIZE_MAX: usize = 64 * 1024;
 const LIMIT_DEFAULT: u32 = 1_000;
 /// How many of those that wait are looked at between two syncs.
 const LOOKED_AT_ONCE: usize = 100;
+/// The bytes of an etag.
+const ETAG_LENGTH: usize = 8;
 
 /// A rule by which devices are let in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +69,24 @@ pub enum PutInboxRulesError {
     /// Something about them is not as it must be; says what.
     #[error("{0}")]
     Invalid(String),
+    /// Other rules stand there than those that were to be changed; their etag.
+    #[error("the rules are not those that were to be changed")]
+    Conflict(String),
     /// The store could not.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// A hash by which rules are told from others, without how many devices each has let in: that goes
+/// on counting while somebody edits them.
+#[must_use]
+pub fn inbox_rules_etag(rules: &[InboxRule]) -> String {
+    let mut rules = rules.to_vec();
+    for rule in &mut rules {
+        rule.accepted = 0;
+    }
+    let json = serde_json::to_vec(&rules).unwrap_or_default();
+    hex::encode(Sha256::digest(json).get(..ETAG_LENGTH).unwrap_or_default())
 }
 
 impl InboxRule {
@@ -125,19 +143,19 @@ impl Hub {
         Ok(found.map(|fact| fact.value).unwrap_or_default())
     }
 
-    /// Sets all rules of a tenant, and lets in whom of those that wait they match. A rule that was
-    /// there before (same dialect, name and gateway) goes on counting. Gives the rules as they then
-    /// are. Not cancel safe.
+    /// Sets all rules of a tenant, and lets in whom of those that wait they match; where an etag is
+    /// said, only instead of the rules that have it. A rule that was there before (same dialect, name
+    /// and gateway) goes on counting. Gives the rules as they then are. Not cancel safe.
     ///
     /// # Errors
     /// [`PutInboxRulesError`]; where it is no storage error, nothing was changed.
     pub async fn put_inbox_rules(
         &self,
         tenant: &TenantId,
-        rules: Vec<InboxRule>,
+        (rules, etag): (Vec<InboxRule>, Option<&str>),
     ) -> Result<Vec<InboxRule>, PutInboxRulesError> {
         self.check_inbox_rules(tenant, &rules)?;
-        self.put_inbox_rules_now(tenant, rules)?;
+        self.put_inbox_rules_now(tenant, rules, etag)?;
         let mut after = None;
         loop {
             let page = self.store.table.scan(&prefix(tenant), after.as_ref(), LOOKED_AT_ONCE)?;
@@ -180,14 +198,24 @@ impl Hub {
         Ok(())
     }
 
-    fn put_inbox_rules_now(&self, tenant: &TenantId, mut rules: Vec<InboxRule>) -> Result<(), StorageError> {
+    fn put_inbox_rules_now(
+        &self,
+        tenant: &TenantId,
+        mut rules: Vec<InboxRule>,
+        etag: Option<&str>,
+    ) -> Result<(), PutInboxRulesError> {
         let _turn = self.inbox.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inbox_rules(tenant)?;
+        let stands = inbox_rules_etag(&before);
+        if etag.is_some_and(|etag| etag != stands) {
+            return Err(PutInboxRulesError::Conflict(stands));
+        }
         for rule in &mut rules {
             let same = before.iter().find(|other| other.is_for_the_same(rule));
             rule.accepted = same.map_or(0, |same| same.accepted);
         }
-        fact::set(&*self.store.table, &rules_key(tenant)?, &rules).map(drop)
+        fact::set(&*self.store.table, &rules_key(tenant)?, &rules)?;
+        Ok(())
     }
 
     /// Registers a device that a dialect recognised, where a rule lets it in and it does not wait for

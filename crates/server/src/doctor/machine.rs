@@ -1,6 +1,6 @@
 //! Ports, clock, open files and certificates.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use roost_hub::time::Timestamp;
@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{Finding, Server};
 use crate::config::Config;
-use crate::serve::holder_of;
+use crate::serve::{Transport, holder_of};
 
 /// A clock before this is surely wrong: 2026-01-01, before the first version.
 const EARLIEST: Timestamp = Timestamp(1_767_225_600_000);
@@ -31,24 +31,30 @@ pub(super) fn plain_coap(config: &Config) -> Option<Finding> {
 /// Whether each door can be opened, or is by the server that runs.
 pub(super) fn doors(config: &Config, server: Server) -> Vec<Finding> {
     let doors = [
-        ("http", config.doors.http),
-        ("https", config.doors.https),
-        ("mqtt", config.doors.mqtt),
-        ("mqtts", config.doors.mqtts),
+        ("http", Transport::Tcp, config.doors.http),
+        ("https", Transport::Tcp, config.doors.https),
+        ("mqtt", Transport::Tcp, config.doors.mqtt),
+        ("mqtts", Transport::Tcp, config.doors.mqtts),
+        ("coap", Transport::Udp, config.doors.coap),
+        ("coaps", Transport::Udp, config.doors.coaps),
     ];
-    let open = doors.into_iter().filter_map(|(name, address)| Some((name, address?)));
-    open.map(|(name, address)| door(name, address, server)).collect()
+    let open = doors.into_iter().filter_map(|(name, transport, address)| Some((name, transport, address?)));
+    open.map(|(name, transport, address)| door(name, (transport, address), server)).collect()
 }
 
-fn door(name: &'static str, address: SocketAddr, server: Server) -> Finding {
-    match TcpListener::bind(address) {
-        Ok(_) if server == Server::Runs && address.port() != 0 => Finding::warning(
+fn door(name: &'static str, (transport, address): (Transport, SocketAddr), server: Server) -> Finding {
+    let bound = match transport {
+        Transport::Tcp => TcpListener::bind(address).map(drop),
+        Transport::Udp => UdpSocket::bind(address).map(drop),
+    };
+    match bound {
+        Ok(()) if server == Server::Runs && address.port() != 0 => Finding::warning(
             name,
             format!("nobody listens at {address}"),
             "the server that runs has another configuration",
         ),
-        Ok(_) => Finding::good(name, format!("{address} is free")),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => match holder_of(address) {
+        Ok(()) => Finding::good(name, format!("{address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => match holder_of(transport, address) {
             Some(holder) if holder.starts_with("roost ") => {
                 Finding::good(name, format!("{address} is held by {holder}"))
             }
@@ -147,8 +153,14 @@ mod tests {
     #[test]
     fn a_taken_port_is_a_problem_and_says_by_whom() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let found = door("mqtt", listener.local_addr().unwrap(), Server::Absent);
-        assert_eq!(found.state, State::Problem);
-        assert!(found.found.contains(&format!("(process {})", std::process::id())), "{found:?}");
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (name, transport, address) in [
+            ("mqtt", Transport::Tcp, listener.local_addr().unwrap()),
+            ("coap", Transport::Udp, socket.local_addr().unwrap()),
+        ] {
+            let found = door(name, (transport, address), Server::Absent);
+            assert_eq!(found.state, State::Problem);
+            assert!(found.found.contains(&format!("(process {})", std::process::id())), "{found:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use roost_gateway::{Gateway, ListenError, Protocol, Settings};
 use roost_hub::Hub;
 use tower_service::Service as _;
 
-use super::holder::holder_of;
+use super::holder::{Transport, holder_of};
 use super::print_ready;
 use crate::config::{Config, Tls};
 
@@ -69,7 +69,8 @@ pub(super) fn open(
     let mut doors = Vec::new();
     for (name, protocol, address) in wanted {
         let Some(address) = address else { continue };
-        let opened = gateway.open(protocol, address).map_err(|error| refusal(name, address, error))?;
+        let opened =
+            gateway.open(protocol, address).map_err(|error| refusal((name, protocol), address, error))?;
         doors.push((name, opened));
     }
     let named = doors.iter().map(|(name, address)| ((*name).to_owned(), address.to_string())).collect();
@@ -132,12 +133,17 @@ fn connections_possible() -> usize {
     files - (files / 4).min(FILES_KEPT)
 }
 
-fn refusal(name: &str, address: SocketAddr, error: ListenError) -> anyhow::Error {
+fn refusal((name, protocol): (&str, Protocol), address: SocketAddr, error: ListenError) -> anyhow::Error {
     let ListenError::Address(_, error) = error else { return error.into() };
     let place = format!("{name} = \"{address}\"");
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            let holder = holder_of(address).map(|holder| format!(" by {holder}")).unwrap_or_default();
+            let transport = match protocol {
+                Protocol::Coap | Protocol::Coaps => Transport::Udp,
+                _ => Transport::Tcp,
+            };
+            let holder =
+                holder_of(transport, address).map(|holder| format!(" by {holder}")).unwrap_or_default();
             anyhow!("{place}: the port is taken{holder}; stop it, or choose another address with --{name}")
         }
         _ => anyhow!("{place}: {error}; choose another address with --{name}"),

@@ -3,16 +3,29 @@
 use std::fs;
 use std::net::SocketAddr;
 
-/// How `/proc/net/tcp` says that a socket listens.
-const LISTENING: &str = "0A";
+/// What a port is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+}
 
-/// The process that listens at the port of `address`, as words; `None` where that cannot be known.
-pub(crate) fn holder_of(address: SocketAddr) -> Option<String> {
-    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| listeners(&table, address.port()))
-        .collect();
+impl Transport {
+    /// Where the sockets are listed, and how it is said there that one takes what comes: it listens, or
+    /// it has no other end.
+    fn sockets(self) -> ([&'static str; 2], &'static str) {
+        match self {
+            Self::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
+            Self::Udp => (["/proc/net/udp", "/proc/net/udp6"], "07"),
+        }
+    }
+}
+
+/// The process that has the port of `address`, as words; `None` where that cannot be known.
+pub(crate) fn holder_of(transport: Transport, address: SocketAddr) -> Option<String> {
+    let (tables, state) = transport.sockets();
+    let tables = tables.iter().filter_map(|path| fs::read_to_string(path).ok());
+    let inodes: Vec<String> = tables.flat_map(|table| listeners(&table, address.port(), state)).collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.find(|pid| holds(*pid, &inodes)).map(process)
@@ -26,12 +39,12 @@ pub(super) fn process(pid: u32) -> String {
     }
 }
 
-/// The inodes of the sockets that listen at the port.
-fn listeners(table: &str, port: u16) -> Vec<String> {
+/// The inodes of the sockets that have the port.
+fn listeners(table: &str, port: u16, state: &str) -> Vec<String> {
     let wanted = format!(":{port:04X}");
     let lines = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     let matching = lines.filter(|fields| {
-        fields.get(1).is_some_and(|local| local.ends_with(&wanted)) && fields.get(3) == Some(&LISTENING)
+        fields.get(1).is_some_and(|local| local.ends_with(&wanted)) && fields.get(3) == Some(&state)
     });
     matching.filter_map(|fields| fields.get(9).map(|inode| format!("socket:[{inode}]"))).collect()
 }
@@ -44,14 +57,19 @@ fn holds(pid: u32, sockets: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
 
     use super::*;
 
     #[test]
     fn who_listens_at_a_port_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let found = holder_of(listener.local_addr().unwrap()).unwrap();
-        assert!(found.ends_with(&format!("(process {})", std::process::id())), "{found}");
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (transport, address) in
+            [(Transport::Tcp, listener.local_addr().unwrap()), (Transport::Udp, socket.local_addr().unwrap())]
+        {
+            let found = holder_of(transport, address).unwrap();
+            assert!(found.ends_with(&format!("(process {})", std::process::id())), "{found}");
+        }
     }
 }

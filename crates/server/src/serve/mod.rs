@@ -31,7 +31,7 @@ use crate::failure::Failure;
 use housekeeping::Household;
 use keeping::Keeper;
 
-pub(crate) use holder::holder_of;
+pub(crate) use holder::{Transport, holder_of};
 pub(crate) use ports::SystemClock;
 pub(crate) use set_up::LINK_FILE;
 

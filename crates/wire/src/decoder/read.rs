@@ -93,7 +93,8 @@ impl<'a> Reading<'a, '_> {
             let end = start.saturating_add(length).saturating_sub(1);
             let wanted = if length > 1 { format!("bytes {start} to {end}") } else { format!("byte {start}") };
             let count = self.frame.bytes.len();
-            let detail = format!("needs {wanted}, but the frame ends after {count} bytes");
+            let unit = if count == 1 { "byte" } else { "bytes" };
+            let detail = format!("needs {wanted}, but the frame ends after {count} {unit}");
             fault(field, count, detail)
         })
     }

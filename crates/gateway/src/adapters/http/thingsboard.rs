@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -146,6 +146,25 @@ fn wait(query: TimeoutQuery) -> Result<Duration, Problem> {
     Ok(timeout.map_or(WAIT_DEFAULT, Duration::from_millis).min(WAIT_MAX))
 }
 
+/// A device that waits, and for how long.
+struct Poll {
+    caller: Caller,
+    device: DeviceId,
+    wait: Duration,
+}
+
+impl FromRequestParts<Arc<Ingest>> for Poll {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, ingest: &Arc<Ingest>) -> Result<Self, Refusal> {
+        let token = Token::from_request_parts(parts, ingest).await.unwrap_or_else(|never| match never {});
+        let timeout =
+            TimeoutQuery::from_request_parts(parts, ingest).await.unwrap_or_else(|never| match never {});
+        let (caller, device) = device(ingest, parts, text(&token)).await?;
+        Ok(Self { caller, device, wait: wait(timeout)? })
+    }
+}
+
 /// As the family's own server says that nothing came.
 fn nothing_came() -> Response {
     StatusCode::REQUEST_TIMEOUT.into_response()
@@ -166,13 +185,9 @@ impl Drop for Watched<'_> {
 
 async fn updates(
     State(ingest): State<Arc<Ingest>>,
-    token: Token,
-    timeout: TimeoutQuery,
-    request: Request,
+    Poll { caller, device, wait }: Poll,
 ) -> Result<Response, Refusal> {
-    let (head, _body) = request.into_parts();
-    let (caller, device) = device(&ingest, &head, text(&token)).await?;
-    let mut until = pin!(tokio::time::sleep(wait(timeout)?));
+    let mut until = pin!(tokio::time::sleep(wait));
     let (hub, tenant) = (&*ingest.hub, caller.tenant());
     let _place = ingest.waiting.enter(tenant, &device)?;
     let changes = Arc::new(Changes::default());
@@ -209,13 +224,9 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
 
 async fn next_call(
     State(ingest): State<Arc<Ingest>>,
-    token: Token,
-    timeout: TimeoutQuery,
-    request: Request,
+    Poll { caller, device, wait }: Poll,
 ) -> Result<Response, Refusal> {
-    let (head, _body) = request.into_parts();
-    let (caller, device) = device(&ingest, &head, text(&token)).await?;
-    let taken = take(&ingest, &caller, &device, (wait(timeout)?, 1)).await?;
+    let taken = take(&ingest, &caller, &device, (wait, 1)).await?;
     Ok(match taken.first() {
         None => nothing_came(),
         Some(command) => {

@@ -1,7 +1,5 @@
 //! Documents by their public verbs.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use bytes::Bytes;
 use roost_hub::document::{Condition, DOCUMENTS_MAX, Document, NewDocument, PutDocumentError};
 use roost_hub::id::DeviceId;

@@ -1,7 +1,5 @@
 //! Presence by its public verbs.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use roost_hub::broker::Session;

@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Devices stored in the case `start`
     #[arg(long, default_value_t = 10_000, value_parser = parse_count)]
     pub(crate) devices: usize,
+    /// Readers of the case `spot`, 150 hits a second each
+    #[arg(long, default_value_t = 1_000, value_parser = parse_count)]
+    pub(crate) spots: usize,
     /// Where the programs' data directories are made; the system's temporary folder otherwise
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
@@ -76,6 +79,7 @@ impl Args {
             window: Duration::from_secs(self.seconds),
             idle_connections: self.connections,
             stored_devices: self.devices,
+            spots: self.spots,
         }
     }
 }

@@ -97,6 +97,7 @@ pub(crate) struct Settings {
     pub(crate) window: Duration,
     pub(crate) idle_connections: usize,
     pub(crate) stored_devices: usize,
+    pub(crate) spots: usize,
 }
 
 /// One measured number.
@@ -142,7 +143,7 @@ impl Variant {
             Case::Telemetry => format!("{}, {seconds} s", telemetry::DESCRIPTION),
             Case::Http => format!("{}, {seconds} s", http::DESCRIPTION),
             Case::Stream => format!("{}, {seconds} s", stream::DESCRIPTION),
-            Case::Spot => format!("{}, {seconds} s", spot::DESCRIPTION),
+            Case::Spot => format!("{} {}, {seconds} s", settings.spots, spot::DESCRIPTION),
             Case::Websocket => {
                 format!("{} devices on /api/v1/ws, nothing sent", settings.idle_connections)
             }
@@ -190,7 +191,7 @@ impl Variant {
             Case::Telemetry => telemetry::run(&peer, settings.window),
             Case::Http => http::run(&peer, settings.window),
             Case::Stream => stream::run(&peer, settings.window),
-            Case::Spot => spot::run(&peer, settings.window),
+            Case::Spot => spot::run(&peer, settings.window, settings.spots),
             Case::Websocket => websocket::run(&peer, settings.idle_connections),
             Case::Coap => coap::run(&peer, settings.window, settings.idle_connections),
             Case::Start => start::run(&mut peer, settings),

@@ -14,8 +14,7 @@ use crate::sockets::{Sockets, Talk};
 use crate::stats::percentile;
 
 pub(super) const DESCRIPTION: &str =
-    "1,000 Spots, 150 hits/s each, a chunk per hit, 3 of them per write, a request a second (open loop)";
-const SPOTS: usize = 1_000;
+    "Spots, 150 hits/s each, a chunk per hit, 3 of them per write, a request a second (open loop)";
 const HITS_PER_WRITE: u32 = 3;
 /// 150 hits a second, three at a time.
 const WRITE_EVERY: Duration = Duration::from_millis(20);
@@ -27,13 +26,14 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const TURN_MAX: Duration = Duration::from_millis(1);
 const OK: u16 = 200;
 
-pub(super) fn run(peer: &Peer, window: Duration) -> Result<Vec<Figure>> {
+pub(super) fn run(peer: &Peer, window: Duration, count: usize) -> Result<Vec<Figure>> {
     let rest = Rest::new(peer.http()?);
-    let devices = rest.create_devices(SPOTS)?;
-    let mut sockets = Sockets::open(peer.http()?, SPOTS)?;
+    let devices = rest.create_devices(count)?;
+    let mut sockets = Sockets::open(peer.http()?, count)?;
     let begun = clock::now();
     let first = clock::unix_millis();
-    let mut crowd = Crowd { spots: spots(begun), first, hits: 0, late: Vec::new(), answers: Vec::new() };
+    let mut crowd =
+        Crowd { spots: spots(begun, count), first, hits: 0, late: Vec::new(), answers: Vec::new() };
     // Spots that have just begun are warm after their first request.
     crowd.turn_until(&mut sockets, begun + Duration::from_secs(2))?;
     let meter = Meter::start(peer)?;
@@ -42,7 +42,7 @@ pub(super) fn run(peer: &Peer, window: Duration) -> Result<Vec<Figure>> {
     crowd.late.clear();
     crowd.turn_until(&mut sockets, clock::now() + window)?;
     let used = meter.stop(peer)?;
-    let count = f64::from(crowd.hits - hits);
+    let events = f64::from(crowd.hits - hits);
     let (mut answers, mut late) = (std::mem::take(&mut crowd.answers), std::mem::take(&mut crowd.late));
     crowd.finish(&mut sockets)?;
     let looked_at = devices.first().context("no device")?;
@@ -56,8 +56,8 @@ pub(super) fn run(peer: &Peer, window: Duration) -> Result<Vec<Figure>> {
             .map_or(f64::NAN, |nanos| Duration::from_nanos(nanos).as_secs_f64() * 1e3)
     };
     Ok(vec![
-        figure("cpu µs/event", used.broker_micros_per(count)),
-        figure("events/s", used.per_second(count)),
+        figure("cpu µs/event", used.broker_micros_per(events)),
+        figure("events/s", used.per_second(events)),
         figure("answer p50 ms", millis(&answers, 500)),
         figure("answer p99 ms", millis(&answers, 990)),
         figure("answer max ms", millis(&answers, 1000)),
@@ -70,8 +70,8 @@ pub(super) fn run(peer: &Peer, window: Duration) -> Result<Vec<Figure>> {
 }
 
 /// The Spots began at different moments.
-fn spots(begun: Instant) -> Vec<Spot> {
-    let count = u32::try_from(SPOTS).unwrap_or(1);
+fn spots(begun: Instant, count: usize) -> Vec<Spot> {
+    let count = u32::try_from(count).unwrap_or(1);
     let within_second = |number: u32| begun + Duration::from_secs(1) * number / count;
     (0..count)
         .map(|number| Spot {

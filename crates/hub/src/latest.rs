@@ -156,7 +156,7 @@ impl LatestValues {
         let mut shard = self.shard(&name);
         let known = shard.entry(name).or_default();
         known.load(store, tenant, &telemetry.device)?;
-        let mut new = 0;
+        let mut new = HashSet::new();
         for reading in &mut telemetry.readings {
             match known.find(&reading.key) {
                 Some(old) => {
@@ -168,10 +168,10 @@ impl LatestValues {
                     }
                     reading.key = Arc::clone(&old.key);
                 }
-                None => new += 1,
+                None => drop(new.insert(Arc::clone(&reading.key))),
             }
         }
-        if new > 0 && known.values.len() + new > keys_max {
+        if !new.is_empty() && known.values.len() + new.len() > keys_max {
             return Err(PublishError::QuotaExceeded("the device has as many telemetry keys as it may"));
         }
         known.set_arrivals(&mut telemetry.readings, arrival);

@@ -83,6 +83,15 @@ fn j_23_a_device_has_so_many_keys_and_no_more() {
 }
 
 #[test]
+fn j_23_a_new_key_that_comes_many_times_in_one_message_is_one_key() {
+    let world = World::with(|settings| settings.keys_max = 2);
+    let device = world.create_device("d1");
+    let points: Vec<_> = (0..10).flat_map(|at| [("a", at, number(1)), ("b", at, number(2))]).collect();
+    send(world.hub(), &device, &points).unwrap();
+    assert_eq!(latest(world.hub(), "b"), Some((number(2), Quality::Good)));
+}
+
+#[test]
 fn the_latest_values_are_there_after_a_restart_with_and_without_a_checkpoint() {
     let world = World::new();
     let device = world.create_device("d1");

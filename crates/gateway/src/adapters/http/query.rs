@@ -50,7 +50,10 @@ pub(super) async fn own(State(ingest): State<Arc<Ingest>>, request: Request) -> 
         report = Some(Map::from_iter([("items".to_owned(), items)]));
     }
     let mut response = answer(report).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // H-17: a token may stand in this URL.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
 }
 

@@ -7,6 +7,7 @@ mod authenticate;
 mod buffers;
 mod door;
 mod durable;
+mod egress;
 pub mod http;
 mod listener;
 mod network;

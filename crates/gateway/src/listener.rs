@@ -87,6 +87,10 @@ impl Gateway {
         dialects::router(Arc::clone(&self.shared))
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The certificates of the doors that are opened from now on.
     pub fn set_tls(&mut self, tls: Arc<Tls>) {
         self.tls = Some(tls);
@@ -157,6 +161,8 @@ impl Gateway {
         runners.spawn(async move { shared.spots.run(&shared).await });
         let shared = Arc::clone(&self.shared);
         runners.spawn(async move { shared.dialects.run(&shared).await });
+        let shared = Arc::clone(&self.shared);
+        runners.spawn(async move { shared.downlinks.run(&shared).await });
         if let Some(tls) = self.tls.clone() {
             runners.spawn(async move { tls.run().await });
         }

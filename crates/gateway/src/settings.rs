@@ -50,6 +50,8 @@ pub struct Settings {
     pub origins: Origins,
     /// Whether `GET /api/v1/me/telemetry?temp=21.5` writes readings.
     pub telemetry_by_query: TelemetryByQuery,
+    /// What tenants may have called beyond the public internet.
+    pub dial_allow: Vec<Network>,
     /// How long an open connection may take to end when the server stops.
     pub shutdown_timeout: Duration,
 }
@@ -77,6 +79,7 @@ impl Default for Settings {
             spot_tenant: default_tenant(),
             origins: Origins::Own,
             telemetry_by_query: TelemetryByQuery::On,
+            dial_allow: Vec::new(),
             shutdown_timeout: Duration::from_secs(5),
         }
     }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use roost_hub::Hub;
 use roost_wire::mqtt::ConnectionOptions;
 
+use crate::adapters::downlinks::Downlinks;
 use crate::adapters::{decoders, dialect, olimex, spot};
 use crate::admission::Admission;
 use crate::durable::DurableWaits;
+use crate::egress::Egress;
 use crate::reactor::Reactors;
 use crate::settings::Settings;
 use crate::timers::Timers;
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) reactors: OnceLock<Reactors>,
     pub(crate) decoders: decoders::Decoders,
     pub(crate) dialects: Arc<dialect::Dialects>,
+    pub(crate) downlinks: Arc<Downlinks>,
+    pub(crate) egress: Egress,
     pub(crate) olimex: olimex::Nodes,
     pub(crate) olimex_posts: olimex::LastPosts,
     pub(crate) spots: spot::Units,
@@ -50,6 +54,8 @@ impl Shared {
             reactors: OnceLock::new(),
             decoders: decoders::Decoders::default(),
             dialects,
+            downlinks: Arc::default(),
+            egress: Egress::new(settings.dial_allow.clone()),
             olimex: olimex::Nodes::default(),
             olimex_posts: olimex::LastPosts::default(),
             spots: spot::Units::default(),

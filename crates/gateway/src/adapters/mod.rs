@@ -4,6 +4,7 @@ pub(crate) mod coap;
 pub(crate) mod decoders;
 pub(crate) mod dialect;
 pub(crate) mod dialects;
+pub(crate) mod downlinks;
 pub(crate) mod echo;
 pub mod http;
 pub(crate) mod influx;

@@ -131,9 +131,9 @@ impl World {
             seal_key: SealKey::new([7; SealKey::LENGTH]),
         };
         let hub = Hub::open(store, ports, hub).unwrap();
-        let adapter = roost_gateway::adapters::http::router(Arc::clone(&hub), &settings);
         let later = Arc::new(OnceLock::new());
         let mut gateway = Gateway::new(Arc::clone(&hub), settings, passing_on(&later));
+        let adapter = roost_gateway::adapters::http::router(&gateway);
         drop(later.set(adapter.merge(gateway.dialects())));
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let protocols =

@@ -6,6 +6,7 @@ mod coap;
 mod common;
 mod decoders;
 mod dialects;
+mod downlinks;
 mod durable;
 mod http;
 mod http_posts;

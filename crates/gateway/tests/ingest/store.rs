@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use bytes::Bytes;
 use roost_gateway::Settings;
-use roost_gateway::adapters::http::router;
 use roost_hub::registry::SealKey;
 use roost_hub::storage::memory::MemoryStore;
 use roost_hub::storage::{Batch, Durability, Log, Position, Progress, StorageError, Store};
@@ -14,7 +13,7 @@ use roost_hub::{Hub, Ports, Rng};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::world::{JSON, LINES, World, answer, pieces, post, register, slowly, token};
+use crate::world::{JSON, LINES, World, answer, pieces, post, register, routes, slowly, token};
 
 const OWN: &str = "/api/v1/me/telemetry";
 const ALL: Position = Position(u64::MAX);
@@ -87,7 +86,7 @@ async fn moody() -> (Arc<Moody>, Router) {
     let hub = Hub::open(store, ports, roost_hub::Settings::default()).unwrap();
     hub.ensure_admin_token(crate::world::OWNER).await.unwrap();
     register(&hub, "a").await;
-    (log, router(hub, &Settings::default()))
+    (log, routes(hub, Settings::default()))
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use roost_gateway::Settings;
 use roost_gateway::adapters::http::router;
+use roost_gateway::{Gateway, Settings};
 use roost_hub::Hub;
 use roost_hub::flight::FlightKind;
 use roost_hub::id::{DeviceId, TenantId};
@@ -55,6 +55,11 @@ pub(crate) fn basic(username: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
 }
 
+/// The routes of a gateway without doors.
+pub(crate) fn routes(hub: Arc<Hub>, settings: Settings) -> Router {
+    router(&Gateway::new(hub, settings, Router::new()))
+}
+
 pub(crate) async fn register(hub: &Arc<Hub>, device: &str) {
     let new = NewDevice { id: Some(id(device)), token: Some(token(device)), ..NewDevice::default() };
     hub.create_device(&tenant(), new).await.unwrap();
@@ -70,7 +75,7 @@ impl Ingest {
         hub.ensure_admin_token(OWNER).await.unwrap();
         register(hub, "a").await;
         register(hub, "b").await;
-        Self { router: router(Arc::clone(hub), &settings), world }
+        Self { router: routes(Arc::clone(hub), settings), world }
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {

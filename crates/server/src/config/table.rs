@@ -69,7 +69,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("tls.key", Kind::Path, "", "PEM file of its private key"),
     setting("tls.client_ca", Kind::Path, "", "PEM file of the authority whose client certificates devices may show"),
     setting("secrets.key_file", Kind::Path, "", "File with the key that seals pre-shared keys; unset, secrets.key in the data directory. Made at the first start"),
-    setting("dial.allow", Kind::Text, "", "Address ranges that tenants may have dialled (nothing dials in this version yet)"),
+    setting("dial.allow", Kind::Networks, "", "Address ranges beyond the public internet that tenants may have called, such as a radio network's API: 10.0.0.0/8,::1/128"),
     setting("spot.tenant", Kind::Text, "default", "The tenant in whose inbox Spot readers wait that nobody registered"),
     setting("cors.origins", Kind::Text, "", "Web pages of other hosts that may use the API with a token: origins divided by commas, or * for all"),
     setting("telemetry.query", Kind::Choice(&["on", "off"]), "on", "Whether GET /api/v1/me/telemetry?temp=21.5 writes readings"),

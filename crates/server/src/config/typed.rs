@@ -88,8 +88,8 @@ pub(crate) struct Config {
     pub(crate) keep: Keep,
     pub(crate) limits: Limits,
     pub(crate) hub: roost_hub::Settings,
-    /// What was set and has no effect in this version.
-    pub(crate) ignored: Vec<String>,
+    /// What tenants may have called beyond the public internet.
+    pub(crate) dial_allow: Vec<Network>,
 }
 
 impl Config {
@@ -159,7 +159,7 @@ impl Config {
                 body_bytes: number(given, "limits.body_bytes"),
             },
             hub: hub_settings(given),
-            ignored: ignored(given),
+            dial_allow: value::networks(given.text("dial.allow")).unwrap_or_default(),
         })
     }
 }
@@ -201,11 +201,6 @@ fn hub_settings(given: &Given) -> roost_hub::Settings {
         keys_max: number(given, "limits.keys"),
         ..roost_hub::Settings::default()
     }
-}
-
-fn ignored(given: &Given) -> Vec<String> {
-    let others = ["dial.allow"].into_iter().filter(|name| given.is_set(name));
-    others.map(|name| format!("{name}: has no effect in this version yet")).collect()
 }
 
 fn doors(given: &Given, tls: Option<&Tls>) -> Result<Doors, ConfigError> {
@@ -345,8 +340,8 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_yet_is_named_only_when_it_was_set() {
-        assert!(config(&[]).unwrap().ignored.is_empty());
-        assert_eq!(config(&[("dial.allow", "10.0.0.0/8")]).unwrap().ignored.len(), 1);
+    fn nothing_beyond_the_public_internet_is_called_unless_it_is_named() {
+        assert!(config(&[]).unwrap().dial_allow.is_empty());
+        assert_eq!(config(&[("dial.allow", "10.0.0.0/8,::1")]).unwrap().dial_allow.len(), 2);
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn open(
     ];
     let (later, router) = router_for_later();
     let settings = settings(config);
-    let mut gateway = Gateway::new(Arc::clone(hub), settings.clone(), router);
+    let mut gateway = Gateway::new(Arc::clone(hub), settings, router);
     if let Some(tls) = &config.tls {
         gateway.set_tls(certificates(tls)?);
     }
@@ -75,7 +75,7 @@ pub(super) fn open(
     }
     let named = doors.iter().map(|(name, address)| ((*name).to_owned(), address.to_string())).collect();
     // Nobody is let in before the gateway runs, so this comes in time.
-    let adapter = roost_gateway::adapters::http::router(Arc::clone(hub), &settings);
+    let adapter = roost_gateway::adapters::http::router(&gateway);
     // The families of others have answers of their own, which ours must not change.
     let router = gateway.dialects().fallback_service(roost_api::router_over(state(named), adapter));
     drop(later.set(router));
@@ -116,6 +116,7 @@ fn settings(config: &Config) -> Settings {
         spot_tenant: config.spot_tenant.clone(),
         origins: config.origins.clone(),
         telemetry_by_query: config.telemetry_by_query,
+        dial_allow: config.dial_allow.clone(),
         ..Settings::default()
     };
     settings.mqtt.receive_maximum = config.limits.receive_maximum;

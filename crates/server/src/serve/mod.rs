@@ -79,9 +79,6 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     // Rust ends at SIGXFSZ; taken as a signal, the write itself fails, and the store knows what to do.
     let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
-    for line in &config.ignored {
-        tracing::warn!("{line}");
-    }
     let open = open(&config).await?;
     let (gateway, doors) = doors::open(&config, &open.hub, |doors| router(&config, &open, doors))?;
     // The wills of who was connected at a crash, before anybody can be back.

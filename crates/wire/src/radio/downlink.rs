@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::Operator;
 use crate::dialect::{Command, Unsayable};
+use crate::json as strict;
 
 /// What Sigfox sends down, no less and no more, in bytes.
 pub const SIGFOX_DOWNLINK_LENGTH: usize = 8;
@@ -18,6 +20,8 @@ const PORTS: std::ops::RangeInclusive<u64> = 1..=223;
 const PORT_DEFAULT: u8 = 1;
 /// Before our id in a correlation id, which many parties add to.
 const CORRELATION: &str = "roost:command:";
+/// The longest reason of an operator that is handed on, in characters.
+const REASON_LENGTH_MAX: usize = 200;
 /// The longest answer that is looked at, in bytes.
 const ANSWER_LENGTH_MAX: usize = 4_096;
 
@@ -107,7 +111,8 @@ impl Downlink {
                 json!({ "downlinks": [item] })
             }
             (Operator::ChirpStack, payload) => {
-                let mut item = json!({ "fPort": self.port, "confirmed": self.confirmed });
+                let id = queue_item(&self.id);
+                let mut item = json!({ "id": id, "fPort": self.port, "confirmed": self.confirmed });
                 payload.put(&mut item, ["data", "object"]);
                 json!({ "queueItem": item })
             }
@@ -135,6 +140,38 @@ pub fn chirpstack_queued(answer: &[u8]) -> Option<String> {
     }
     let answer: Value = serde_json::from_slice(answer).ok()?;
     Some(answer.get("id")?.as_str()?.to_owned())
+}
+
+/// The id that a command's downlink shall have in ChirpStack's queue: a UUID that is always the same for
+/// the same command, so that nobody has to remember it (RFC 9562 section 5.8).
+#[must_use]
+pub fn queue_item(id: &str) -> String {
+    let mut bytes = [0; 16];
+    for (byte, hashed) in bytes.iter_mut().zip(Sha256::digest(format!("{CORRELATION}{id}"))) {
+        *byte = hashed;
+    }
+    let number = u128::from_be_bytes(bytes);
+    let number = number & !(0xF << 76) & !(0x3 << 62) | (0x8 << 76) | (0x2 << 62);
+    let digits = format!("{number:032x}");
+    let mut out = String::with_capacity(36);
+    for (index, digit) in digits.chars().enumerate() {
+        if matches!(index, 8 | 12 | 16 | 20) {
+            out.push('-');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// What an operator's API says when it refuses: its `message`, shortened. Whatever else it answers is
+/// nobody's business here.
+#[must_use]
+pub fn reason(answer: &[u8]) -> Option<String> {
+    strict::check(answer, &strict::Limits::default()).ok()?;
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let message = answer.get("message")?.as_str()?;
+    let plain = message.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    Some(plain.take(REASON_LENGTH_MAX).collect::<String>().trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Our id among the correlation ids.

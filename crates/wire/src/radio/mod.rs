@@ -9,7 +9,7 @@ mod downlink;
 mod sigfox;
 mod things_stack;
 
-pub use downlink::{Downlink, Push, SIGFOX_DOWNLINK_LENGTH, chirpstack_queued};
+pub use downlink::{Downlink, Push, SIGFOX_DOWNLINK_LENGTH, chirpstack_queued, queue_item, reason};
 
 use std::borrow::Cow;
 

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value as Json, json};
 
-use super::{Downlink, Kind, Operator, Progress, Uplink, chirpstack_queued, read};
+use super::{Downlink, Kind, Operator, Progress, Uplink, chirpstack_queued, queue_item, read, reason};
 use crate::dialect::Command;
 use crate::telemetry::Value;
 
@@ -233,10 +233,38 @@ fn a_command_becomes_a_downlink_in_the_operators_words() {
     check(
         Operator::ChirpStack,
         json!({"base64": "AQID", "port": 10}),
-        json!({"queueItem": {"data": "AQID", "fPort": 10, "confirmed": false}}),
+        json!({"queueItem": {"id": queue_item("c7"), "data": "AQID", "fPort": 10, "confirmed": false}}),
     );
     assert_eq!(chirpstack_queued(br#"{"id":"q-1"}"#).as_deref(), Some("q-1"));
     assert_eq!(chirpstack_queued(b"queue"), None);
+}
+
+#[test]
+fn the_id_of_a_queue_item_is_a_uuid_that_a_command_always_has() {
+    let id = queue_item("c7");
+    assert_eq!((queue_item("c7"), queue_item("c8") == id), (id.clone(), false));
+    let groups: Vec<_> = id.split('-').map(str::len).collect();
+    assert_eq!(groups, [8, 4, 4, 4, 12], "{id}");
+    assert_eq!(id.chars().nth(14), Some('8'), "{id}");
+    assert!(id.chars().nth(19).is_some_and(|variant| "89ab".contains(variant)), "{id}");
+}
+
+#[test]
+fn of_a_refusal_only_its_message_is_handed_on() {
+    for (answer, expected) in [
+        (
+            r#"{"code":7,"message":"no rights\nto write","details":[{"secret":1}]}"#,
+            Some("no rights to write"),
+        ),
+        (r#"{"message":""}"#, None),
+        (r#"{"message":{"a":1}}"#, None),
+        ("<html>inner page</html>", None),
+        ("", None),
+    ] {
+        assert_eq!(reason(answer.as_bytes()).as_deref(), expected, "{answer}");
+    }
+    let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(5_000));
+    assert_eq!(reason(long.as_bytes()).map(|text| text.len()), Some(200));
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Dialects {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                unsaid = hub.next_unsaid() => self.say_all(hub, unsaid).await,
+                unsaid = hub.next_unsaid() => self.say_all(hub, shared.downlinks.pick(unsaid)).await,
                 _ = look.tick() => self.look_after(hub, shared.timers.now()),
                 () = self.more_untold.notified() => {
                     for speaker in std::mem::take(&mut *self.untold()) {

@@ -27,7 +27,10 @@ use axum::routing::{get, post};
 use roost_hub::Hub;
 
 use super::decoders::Decoders;
-use crate::settings::{Settings, TelemetryByQuery};
+use super::downlinks::Downlinks;
+use crate::listener::Gateway;
+use crate::settings::TelemetryByQuery;
+use crate::shared::Shared;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -41,14 +44,18 @@ struct Ingest {
     telemetry_by_query: TelemetryByQuery,
     waiting: waiting::Waiting,
     turns: named::Turns,
+    downlinks: Arc<Downlinks>,
 }
 
 /// The calls of the HTTP API by which devices come in (interface.md, "HTTP"): telemetry, the device's
 /// own commands, `publish`. No fallback, so that it can be merged with the rest of the API. Requests
-/// carry [`crate::http::Peer`]; without one, failed log-ins of all such requests count together.
-pub fn router(hub: Arc<Hub>, settings: &Settings) -> Router {
+/// carry [`crate::http::Peer`]; without one, failed log-ins of all such requests count together. What
+/// leaves later because of what came in, leaves when the gateway runs.
+pub fn router(gateway: &Gateway) -> Router {
+    let Shared { hub, settings, downlinks, .. } = &**gateway.shared();
     let ingest = Ingest {
-        hub,
+        hub: Arc::clone(hub),
+        downlinks: Arc::clone(downlinks),
         decoders: Decoders::default(),
         body_length_max: settings.body_length_max,
         stream_idle_max: settings.stream_idle_max,

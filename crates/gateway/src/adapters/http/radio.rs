@@ -13,9 +13,9 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 use roost_hub::flight::FlightKind;
 use roost_hub::frames::RawFrame;
-use roost_hub::id::DeviceId;
+use roost_hub::id::{CommandId, DeviceId};
 use roost_hub::inbox::{Proposed, Recognised, Recognition};
-use roost_hub::mailbox::{Command, Receipt, TakeResultError};
+use roost_hub::mailbox::{Receipt, TakeResultError};
 use roost_hub::message::Message;
 use roost_hub::reading::Reading;
 use roost_hub::storage::{Position, StorageError};
@@ -30,6 +30,7 @@ use super::refusal::{Refusal, sentence};
 use super::{Ingest, body};
 use crate::adapters::decoders::Source;
 use crate::adapters::dialect::mapping;
+use crate::adapters::downlinks::Route;
 use crate::adapters::readings::reading;
 use crate::adapters::said;
 use crate::http::credentials::of_query;
@@ -48,6 +49,7 @@ pub(super) async fn take(
     let query = head.uri.query().unwrap_or_default().to_owned();
     let caller = Caller::recognise(&head, &ingest, of_query(&query, "token").as_deref()).await?;
     let gateway = caller.own_device()?;
+    let headers = head.headers.clone();
     let body = body::read(Request::from_parts(head, body), ingest.body_length_max).await?;
     let now = ingest.hub.now();
     ingest.hub.take_turn(caller.tenant(), &gateway, body.len(), now).map_err(said::too_fast)?;
@@ -57,8 +59,9 @@ pub(super) async fn take(
         ingest.hub.note(caller.tenant(), &gateway, FlightKind::Refused, text, now);
         Problem::unreadable(sentence(&unread.to_string()))
     })?;
+    let route = Route::of(operator, &headers, (&gateway, &uplink.device));
     let hearing = Hearing { ingest: &ingest, caller: &caller, gateway: &gateway, operator, now };
-    hearing.hear(uplink, &body).await
+    hearing.hear(uplink, &body, route).await
 }
 
 fn operator_of(name: &str) -> Option<Operator> {
@@ -80,7 +83,7 @@ struct Hearing<'a> {
 }
 
 impl Hearing<'_> {
-    async fn hear(self, uplink: Uplink<'_>, body: &Bytes) -> Result<Response, Refusal> {
+    async fn hear(self, uplink: Uplink<'_>, body: &Bytes, route: Option<Route>) -> Result<Response, Refusal> {
         let Some(device) = self.device(&uplink, body)? else {
             // It waits, or was turned away: that the operator sends it again would help nobody.
             return Ok(StatusCode::NO_CONTENT.into_response());
@@ -94,6 +97,9 @@ impl Hearing<'_> {
             position = position.max(published.position.unwrap_or_default());
         }
         hub.durable(position).await?;
+        if let Some(route) = route {
+            self.ingest.downlinks.learn(hub, (self.caller.tenant(), &device), route)?;
+        }
         match listens {
             true => self.answer(&device, &name).await,
             false => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -192,23 +198,28 @@ impl Hearing<'_> {
     fn downlink_went(&self, device: &DeviceId, kind: &Kind<'_>) -> Result<Position, Refusal> {
         let Kind::Downlink { id, progress } = kind else { return Ok(Position(0)) };
         let (hub, tenant) = (&self.ingest.hub, self.caller.tenant());
-        let sent = hub.unconfirmed_commands(tenant, device, self.now);
-        let meant = |command: &&Command| id.as_deref().is_none_or(|id| id == command.id.as_str());
-        let Some(command) = sent.iter().rfind(meant) else { return Ok(Position(0)) };
+        let meant = match id {
+            Some(id) => self.ingest.downlinks.find(hub, (tenant, device), id),
+            None if self.operator == Operator::Sigfox => {
+                let sent = hub.unconfirmed_commands(tenant, device, self.now);
+                sent.into_iter().next_back().map(|command| command.id)
+            }
+            // Somebody else's.
+            None => None,
+        };
+        let Some(meant) = meant else { return Ok(Position(0)) };
         let told = match progress {
             Progress::Queued | Progress::Sent => None,
-            Progress::Acknowledged => hub.mark_delivered(tenant, device, &command.id)?,
-            Progress::Failed(why) => return Ok(self.fail(command, why)?),
+            Progress::Acknowledged => hub.mark_delivered(tenant, device, &meant)?,
+            Progress::Failed(why) => return Ok(self.fail((device, &meant), why)?),
         };
         Ok(told.unwrap_or_default())
     }
 
-    fn fail(&self, command: &Command, why: &str) -> Result<Position, StorageError> {
+    fn fail(&self, (device, id): (&DeviceId, &CommandId), why: &str) -> Result<Position, StorageError> {
         let result = json!({ "ok": false, "error": why }).to_string();
         let (hub, tenant) = (&self.ingest.hub, self.caller.tenant());
-        let taken =
-            hub.take_result(tenant, &command.device, command.id.as_str(), result.as_bytes(), self.now);
-        match taken {
+        match hub.take_result(tenant, device, id.as_str(), result.as_bytes(), self.now) {
             Ok(position) => Ok(position.unwrap_or_default()),
             Err(TakeResultError::Storage(error)) => Err(error),
             // Somebody was quicker to end it.
@@ -224,7 +235,9 @@ impl Hearing<'_> {
                 dialect::Command { id: command.id.as_str(), name: &command.name, params: &command.params };
             let worded = Downlink::of(&said).and_then(|downlink| downlink.encode(self.operator, name));
             match worded {
-                Err(unsayable) => hub.durable(self.fail(&command, &unsayable.to_string())?).await?,
+                Err(unsayable) => {
+                    hub.durable(self.fail((device, &command.id), &unsayable.to_string())?).await?
+                }
                 Ok(body) => {
                     let Some(position) = hub.mark_sent(tenant, device, &command.id, Receipt::Awaited)? else {
                         continue;

@@ -3,6 +3,8 @@
 use axum::Json as Reply;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{StatusCode, header};
 use roost_hub::access::Action;
 use roost_hub::id::CredentialId;
@@ -43,7 +45,7 @@ pub(crate) fn routes() -> Vec<Route> {
 enum Create {
     Token { token: Option<String> },
     Password { password: String },
-    Psk { identity: String, key: Option<String>, key_hex: Option<String> },
+    Psk { identity: String, key: Option<String>, key_hex: Option<String>, key_base64: Option<String> },
     X509 { common_name: Option<String> },
 }
 
@@ -90,7 +92,9 @@ async fn create(
         Create::Password { password } => {
             NewCredential::Password { hash: hash_password(&api, password).await? }
         }
-        Create::Psk { identity, key, key_hex } => NewCredential::Psk { identity, key: psk(key, key_hex)? },
+        Create::Psk { identity, key, key_hex, key_base64 } => {
+            NewCredential::Psk { identity, key: psk(key, key_hex, key_base64)? }
+        }
         Create::X509 { common_name } => NewCredential::X509 { common_name },
     };
     let added = api.hub.add_credential(caller.tenant(), &device.id, new).await;
@@ -110,14 +114,22 @@ async fn create(
     Ok(secret((StatusCode::CREATED, [(header::LOCATION, location)], Reply(body))))
 }
 
-fn psk(key: Option<String>, key_hex: Option<String>) -> Result<Option<Vec<u8>>, Problem> {
-    match (key, key_hex) {
-        (None, None) => Ok(None),
-        (Some(text), None) => Ok(Some(text.into_bytes())),
-        (None, Some(text)) => hex::decode(text)
+fn psk(
+    key: Option<String>,
+    key_hex: Option<String>,
+    key_base64: Option<String>,
+) -> Result<Option<Vec<u8>>, Problem> {
+    match (key, key_hex, key_base64) {
+        (None, None, None) => Ok(None),
+        (Some(text), None, None) => Ok(Some(text.into_bytes())),
+        (None, Some(text), None) => hex::decode(text)
             .map(Some)
             .map_err(|_no_hex| Problem::invalid("`key_hex` is an even number of hexadecimal digits.")),
-        (Some(_), Some(_)) => Err(Problem::invalid("Give `key` or `key_hex`, not both.")),
+        (None, None, Some(text)) => STANDARD
+            .decode(text)
+            .map(Some)
+            .map_err(|_no_base64| Problem::invalid("`key_base64` is no base64.")),
+        _ => Err(Problem::invalid("Give one of `key`, `key_hex` and `key_base64`.")),
     }
 }
 

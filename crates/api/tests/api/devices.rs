@@ -206,6 +206,9 @@ async fn credentials_are_added_listed_and_revoked() {
     let psk = world.admin(&post, json!({ "kind": "psk", "identity": "a-psk" })).await.expect(201).json();
     assert!(psk["key"].as_str().unwrap().len() > 20 && psk["identity"] == "a-psk");
     world.admin(&post, json!({ "kind": "psk", "identity": "b-psk", "key_hex": "zz" })).await.expect(422);
+    world.admin(&post, json!({ "kind": "psk", "identity": "b-psk", "key_base64": "!" })).await.expect(422);
+    let both = json!({ "kind": "psk", "identity": "b-psk", "key_hex": "00", "key_base64": "AA==" });
+    world.admin(&post, both).await.expect(422);
     let x509 = world.admin(&post, json!({ "kind": "x509" })).await.expect(201).json();
     assert_eq!(x509["common_name"], "a");
     world.admin(&post, json!({ "kind": "password", "password": "correct horse" })).await.expect(201);

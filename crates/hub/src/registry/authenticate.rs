@@ -13,6 +13,7 @@ use super::fact;
 use super::password::{PasswordHash, Verdict};
 use super::proof::{Proof, StoredCredential, common_name_key, credential_key};
 use super::secret::{Holder, SecretHash, SecretOwner};
+use super::signature::Signed;
 use super::web_session::WebSessionRecord;
 
 /// The longest name or secret that is looked up, in bytes.
@@ -40,6 +41,8 @@ pub enum Presented<'a> {
     },
     /// A token alone, of a device or an application.
     Token(&'a str),
+    /// What was signed with a device's pre-shared key.
+    Signed(&'a Signed<'a>),
     /// The name in a client certificate that the listener has verified.
     Certificate {
         /// The common name.
@@ -108,6 +111,7 @@ impl Hub {
                 self.under_name(username, password, self.by_secret_again(password))
             }
             Presented::Token(token) => self.by_secret_again(token.as_bytes()),
+            Presented::Signed(signed) => self.by_signature(signed),
             Presented::Certificate { common_name } => {
                 check_length(common_name.as_bytes())?;
                 self.by_index(&common_name_key(common_name)?)

@@ -96,6 +96,9 @@ struct AddCredential {
     /// A pre-shared key in hexadecimal digits; one is made up without
     #[arg(long)]
     key_hex: Option<String>,
+    /// A pre-shared key in base64, as Azure's connection strings have it
+    #[arg(long)]
+    key_base64: Option<String>,
     /// The name in a client certificate; the device's id without
     #[arg(long)]
     common_name: Option<String>,
@@ -190,6 +193,7 @@ fn credentials(api: &Api, output: Output, command: Credentials) -> Result<(), Fa
                 ("password", new.password.as_ref()),
                 ("identity", new.identity.as_ref()),
                 ("key_hex", new.key_hex.as_ref()),
+                ("key_base64", new.key_base64.as_ref()),
                 ("common_name", new.common_name.as_ref()),
             ]);
             print_item(

@@ -29,6 +29,7 @@ use crate::json;
 use crate::telemetry::Point;
 
 pub use announce::{ANNOUNCED, Announced, Kind, announced_device};
+pub use azure::SharedAccess;
 pub use open::{SPOKEN, kept_topics, names_itself, open};
 
 /// Who a statement is about.

@@ -7,8 +7,10 @@ use roost_hub::broker::Connected;
 use roost_hub::flight::FlightKind;
 use roost_hub::limit::Limit;
 use roost_hub::principal::Principal;
-use roost_hub::registry::{AuthenticateError, Presented};
+use roost_hub::registry::{AuthenticateError, Presented, Signed};
 use roost_hub::storage::Position;
+use roost_hub::time::Timestamp;
+use roost_wire::dialect::SharedAccess;
 use roost_wire::mqtt::{
     self, ConnAck, ConnAckProperties, Connect, Event, ForeignProtocol, Input, ReasonCode, foreign_protocol,
 };
@@ -176,8 +178,12 @@ async fn recognise(
     // Libraries made for other clouds write into the user name which library they are.
     let is_known =
         |shown: &Presented<'_>| connect.username.is_none() || server.hub.authenticate(*shown).is_ok();
-    let presented = match (connect.username, connect.password, certificate.filter(is_known)) {
-        (_, _, Some(certificate)) => certificate,
+    let access =
+        connect.username.zip(connect.password).and_then(|(name, shown)| SharedAccess::read(name, shown));
+    let signed = access.as_ref().map(signed);
+    let shown = signed.as_ref().map(Presented::Signed).or_else(|| certificate.filter(is_known));
+    let presented = match (connect.username, connect.password, shown) {
+        (_, _, Some(shown)) => shown,
         (Some(username), Some(password), _) if !is_bare => {
             Presented::Pair { username: device_name(username), password }
         }
@@ -200,6 +206,19 @@ async fn recognise(
             Failed::Denied(_) => ReasonCode::BadUserNameOrPassword,
         }
     })
+}
+
+/// A signature of a device made for Azure IoT Hub: its key stands under its name, or under that of the
+/// resource where another tenant's device has that name.
+fn signed<'a>(access: &'a SharedAccess<'a>) -> Signed<'a> {
+    Signed {
+        identities: [&access.resource, access.device],
+        device: access.device,
+        dialect: "azure",
+        message: access.signed.as_bytes(),
+        signature: &access.signature,
+        expires_at: Timestamp(access.expires_at),
+    }
 }
 
 /// The device's id in a user name. Libraries made for AWS and Azure write more into it

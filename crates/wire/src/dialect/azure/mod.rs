@@ -2,6 +2,7 @@
 //! from the cloud.
 
 mod bag;
+mod sas;
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::telemetry::{self, Format, Limits, Point, parse_rfc3339};
 use bag::{encoded, property};
+pub use sas::SharedAccess;
 
 /// A command of this name is a message to the device and no direct method.
 const DEVICE_BOUND: &str = "devicebound";

@@ -28,6 +28,10 @@ const REASON_LENGTH_MAX: usize = 1_024;
 
 /// Marks the correlation of a question for what differs.
 const DELTA: char = '+';
+/// Marks that of a question for what was before an update.
+const BEFORE: char = '<';
+/// Marks that of a question for what is after it.
+const AFTER: char = '>';
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -38,6 +42,16 @@ pub(super) struct Aws {
     versions: HashMap<String, i64>,
     /// When something was heard last.
     now: i64,
+    /// How the shadow stood that is being updated.
+    before: Option<Standing>,
+}
+
+/// A shadow as it stood before an update.
+#[derive(Debug)]
+struct Standing {
+    topic: String,
+    version: Option<i64>,
+    document: Value,
 }
 
 impl Dialect for Aws {
@@ -96,18 +110,23 @@ impl Aws {
     }
 
     fn take(&mut self, shadow: &Shadow<'_>, update: Update, token: Option<String>) -> Vec<What<'static>> {
+        let topic = shadow.topic();
+        let version = self.versions.get(&topic).copied();
+        self.before = Some(Standing { topic: topic.clone(), version, document: Value::Null });
         let mut answer = json!({
             "metadata": shadow::metadata(&update.state, self.seconds()),
             "state": update.state,
-            "version": self.next_version(&shadow.topic()),
+            "version": self.next_version(&topic),
         });
         self.stamp(&mut answer, token.clone());
         let accepted = outgoing(format!("{}/update/accepted", shadow.topic()), &answer);
         let readings = (!update.points.is_empty()).then_some(What::Readings(update.points));
         // A wish that changes is told of anyway.
-        let differs = update.desired.is_none().then(|| ask(shadow, Question::Delta, token));
-        let state = [update.reported.map(What::Reported), update.desired.map(What::Desired)];
-        let rest = [readings, Some(What::Reply(accepted)), differs];
+        let differs = update.desired.is_none().then(|| ask(shadow, Question::Delta, token.clone()));
+        let before = ask(shadow, Question::Before, None);
+        let state = [Some(before), update.reported.map(What::Reported), update.desired.map(What::Desired)];
+        let after = ask(shadow, Question::After, token);
+        let rest = [readings, Some(What::Reply(accepted)), Some(after), differs];
         state.into_iter().chain(rest).flatten().collect()
     }
 
@@ -128,11 +147,20 @@ impl Aws {
     fn answer(&mut self, twin: Twin<'_>, request: &TwinRequest) -> Option<Outgoing> {
         let (topic, token) = request.correlation.as_deref()?.split_once('\n')?;
         let token = (!token.is_empty()).then(|| token.to_owned());
-        let is_delta = topic.starts_with(DELTA);
-        let topic = topic.trim_start_matches([DELTA, ' ']);
+        let mark = topic.chars().next();
+        let topic = topic.trim_start_matches([DELTA, BEFORE, AFTER, ' ']);
         let shadow = Shadow::of_topic(topic)?;
-        if is_delta {
-            return self.delta(&shadow, twin, token);
+        match mark {
+            Some(DELTA) => return self.delta(&shadow, twin, token),
+            Some(BEFORE) => {
+                let document = self.document(&shadow, twin);
+                if let Some(before) = self.before.as_mut().filter(|before| before.topic == topic) {
+                    before.document = document;
+                }
+                return None;
+            }
+            Some(AFTER) => return self.documents(&shadow, twin, token),
+            _ => {}
         }
         let (reported, desired) = (shadow.part(twin.reported), shadow.part(twin.desired));
         if reported.is_empty() && desired.is_empty() {
@@ -157,6 +185,36 @@ impl Aws {
         let mut answer = json!({ "state": state, "metadata": metadata, "version": version });
         self.stamp(&mut answer, token);
         Some(outgoing(format!("{topic}/get/accepted"), &answer))
+    }
+
+    /// State and metadata of a shadow.
+    fn document(&self, shadow: &Shadow<'_>, twin: Twin<'_>) -> Value {
+        let (mut state, mut metadata) = (Map::new(), Map::new());
+        for (name, side) in [("desired", twin.desired), ("reported", twin.reported)] {
+            let part = shadow.part(side);
+            if !part.is_empty() {
+                metadata.insert(name.to_owned(), shadow::metadata(&part, self.seconds()));
+                state.insert(name.to_owned(), Value::Object(part));
+            }
+        }
+        json!({ "state": state, "metadata": metadata })
+    }
+
+    /// How the shadow was before the update and is after it.
+    fn documents(&mut self, shadow: &Shadow<'_>, twin: Twin<'_>, token: Option<String>) -> Option<Outgoing> {
+        let topic = shadow.topic();
+        let mut before = self.before.take().filter(|before| before.topic == topic)?;
+        let version = self.versions.get(&topic).copied()?;
+        let mut current = self.document(shadow, twin);
+        let versions = [(&mut before.document, before.version), (&mut current, Some(version))];
+        for (document, version) in versions {
+            if let Some((members, version)) = document.as_object_mut().zip(version) {
+                members.insert("version".to_owned(), version.into());
+            }
+        }
+        let mut answer = json!({ "previous": before.document, "current": current });
+        self.stamp(&mut answer, token);
+        Some(outgoing(format!("{topic}/update/documents"), &answer))
     }
 
     /// What is wished and not yet so, of each shadow.
@@ -241,6 +299,10 @@ enum Question {
     All,
     /// What is wished and not yet so, if anything.
     Delta,
+    /// How it is, before an update changes it; nothing is said of it yet.
+    Before,
+    /// What the update made of it.
+    After,
 }
 
 /// The answer comes from [`Aws::answer`], which needs all of this again.
@@ -248,6 +310,8 @@ fn ask(shadow: &Shadow<'_>, question: Question, token: Option<String>) -> What<'
     let mark = match question {
         Question::All => ' ',
         Question::Delta => DELTA,
+        Question::Before => BEFORE,
+        Question::After => AFTER,
     };
     let correlation = Some(format!("{mark}{}\n{}", shadow.topic(), token.unwrap_or_default()));
     What::AsksTwin(TwinRequest { correlation, ..TwinRequest::default() })

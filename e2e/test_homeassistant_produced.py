@@ -43,3 +43,30 @@ def test_home_assistant_is_told_of_no_device_that_it_may_not_read(roost):
     barn.publish("me/telemetry", '{"other":21.5}')
     assert until(lambda: latest(roost, "barn", "other")) == 21.5
     assert home.messages.empty()
+
+
+def test_what_a_profile_can_be_commanded_appears_there_and_arrives_as_a_command(roost):
+    commands = [{"name": "restart"}, {"name": "relay", "type": "boolean", "key": "relay", "param": "on"}]
+    roost.call("POST", "/profiles", {"id": "pump", "commands": commands})
+    token = roost.device("home", profile="homeassistant")
+    created = roost.call("POST", "/devices", {"id": "shed", "parent": "home", "profile": "pump"})
+    shed = Client(roost.door("mqtt"), "shed", created["credential"]["token"]).subscribe("me/commands")
+    other = roost.call("POST", "/devices", {"id": "barn", "profile": "pump"})
+    home = Client(roost.door("mqtt"), token, None).subscribe("homeassistant/#")
+    seen = dict(home.next() for _ in range(2))
+    topic = "homeassistant/switch/roost-shed/command-relay/config"
+    assert set(seen) == {topic, "homeassistant/button/roost-shed/command-restart/config"}
+    switch = json.loads(seen[topic])
+    assert switch["state_topic"] == "devices/shed/telemetry"
+    home.publish(switch["command_topic"], switch["payload_on"])
+    command = json.loads(shed.next()[1])
+    assert (command["name"], command["params"]) == ("relay", {"on": True})
+    shed.publish(f"me/commands/{command['id']}/result", '{"ok":true}')
+    path = f"/devices/shed/commands/{command['id']}"
+    assert until(lambda: roost.call("GET", path)["state"] == "succeeded")
+    # A device that it does not speak for is not announced, and is not commanded.
+    home.publish("devices/barn/commands/relay/send", "ON")
+    home.publish(switch["command_topic"], "maybe")
+    home.publish(switch["command_topic"], switch["payload_off"])
+    assert json.loads(shed.next()[1])["params"] == {"on": False}
+    assert other and roost.call("GET", "/devices/barn/commands")["items"] == []

@@ -45,6 +45,7 @@ struct Put {
     grants: GrantRules,
     dialect: Option<Value>,
     decoder: Option<Value>,
+    commands: Option<Value>,
     limits: Option<Value>,
     retention: Option<Value>,
 }
@@ -118,12 +119,14 @@ async fn put(State(api): State<Shared>, caller: Caller, Json(body): Json<Put>) -
     let parts = [
         ("dialect", body.dialect),
         ("decoder", body.decoder),
+        (dialect::COMMANDS, body.commands),
         ("limits", body.limits),
         ("retention", body.retention),
     ];
     let more: Map<String, Value> =
         parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     check_dialect(&more)?;
+    dialect::controls(&more).map_err(|wrong| Problem::invalid(format!("`commands`: {wrong}.")))?;
     let profile = Profile { id: body.id, name: body.name, grants: body.grants, more };
     let put = api.hub.put_profile(caller.tenant(), profile).await;
     let profile = put.map_err(|error| match error {

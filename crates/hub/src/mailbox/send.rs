@@ -35,17 +35,32 @@ impl Hub {
         device: &DeviceId,
         new: NewCommand,
     ) -> Result<Command, SendCommandError> {
-        check(&new)?;
+        let (command, position) = self.put_command(tenant, device, &new)?;
+        self.durable(position).await?;
+        Ok(command)
+    }
+
+    /// As [`Hub::send_command`], for who waits by themselves: it is durable when the log is, up to the
+    /// position.
+    ///
+    /// # Errors
+    /// As [`Hub::send_command`].
+    pub fn put_command(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        new: &NewCommand,
+    ) -> Result<(Command, Position), SendCommandError> {
+        check(new)?;
         let Some(registered) = self.device(tenant, device)? else {
             return Err(SendCommandError::DeviceUnknown);
         };
         let now = self.now();
-        let (command, position) = match self.take_command(tenant, device, &new, now)? {
+        let (command, position) = match self.take_command(tenant, device, new, now)? {
             Taken::New(command, position) => (*command, position),
             Taken::Before(id, position) => {
-                self.durable(position).await?;
                 let first = self.command(tenant, device, &id)?;
-                return same_command(first, &new);
+                return Ok((same_command(first, new)?, position));
             }
         };
         // Whoever deleted the device in between did not see this command.
@@ -57,8 +72,7 @@ impl Hub {
         self.counters.commands_total.increment();
         self.tell_command(tenant, &command, now);
         self.offer_command(tenant, device, &command);
-        self.durable(position).await?;
-        Ok(command)
+        Ok((command, position))
     }
 
     fn take_command(

@@ -7,7 +7,7 @@ use super::{Outgoing, number};
 /// Where what is told stands, retained.
 pub const ANNOUNCED: &str = "homeassistant/+/+/+/config";
 /// What the names of our devices begin with there.
-const NODE: &str = "roost-";
+pub(super) const NODE: &str = "roost-";
 
 /// What the values of a key are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Announced<'a> {
 }
 
 /// A name of letters, digits, `-` and `_`, another one for each text.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     if text.chars().all(is_plain) {
         return text.to_owned();
@@ -87,7 +87,7 @@ pub fn announced_device(topic: &str, payload: &[u8]) -> Option<String> {
 
 /// A template that finds the key in whatever shape of telemetry: flat or under `values`, alone or in an
 /// array, nested where its name has dots. Without the key the state stays.
-fn template(key: &str, kind: Kind) -> String {
+pub(super) fn template(key: &str, kind: Kind) -> String {
     let quoted = |text: &str| json!(text).to_string();
     let mut found = format!("d.get({})", quoted(key));
     let parts: Vec<&str> = key.split('.').collect();

@@ -8,6 +8,7 @@
 mod announce;
 mod aws;
 mod azure;
+mod control;
 mod document;
 mod esphome;
 mod generic;
@@ -30,6 +31,7 @@ use crate::telemetry::Point;
 
 pub use announce::{ANNOUNCED, Announced, Kind, announced_device};
 pub use azure::SharedAccess;
+pub use control::{COMMANDS, Control, commanded, controls};
 pub use open::{SPOKEN, kept_topics, names_itself, open};
 
 /// Who a statement is about.

@@ -7,7 +7,7 @@ use roost_hub::broker::PublishError;
 use roost_hub::flight::FlightKind;
 use roost_hub::id::DeviceId;
 use roost_hub::inbox::{Proposed, Recognised, Recognition};
-use roost_hub::mailbox::TakeResultError;
+use roost_hub::mailbox::{NewCommand, SendCommandError, TakeResultError};
 use roost_hub::message::Message;
 use roost_hub::principal::Principal;
 use roost_hub::reading::Quality;
@@ -15,7 +15,9 @@ use roost_hub::registry::UpdateDeviceError;
 use roost_hub::storage::{Position, StorageError};
 use roost_hub::time::Timestamp;
 use roost_hub::twin::{PatchTwinError, ReportTwinError};
-use roost_wire::dialect::{About, Answer, Description, Outgoing, Presence, Said, TwinReason, What};
+use roost_wire::dialect::{
+    About, Answer, Description, Outgoing, Presence, Said, TwinReason, What, commanded, controls,
+};
 use serde_json::{Map, Value, json};
 
 use super::mapping;
@@ -50,6 +52,12 @@ impl<'a> Hearing<'a> {
     }
 
     pub(super) fn hear(mut self, message: &Message) -> Result<Option<Position>, StorageError> {
+        if self.speaker.wants_devices()
+            && let Some((device, name)) = commanded(message.topic.as_str())
+        {
+            self.command(device, name, &message.payload)?;
+            return Ok(Some(self.position).filter(|position| *position > Position(0)));
+        }
         let topic = self.principal.family_name(message.topic.as_str());
         let heard = {
             let mut state = self.speaker.state();
@@ -68,6 +76,37 @@ impl<'a> Hearing<'a> {
             }
         }
         Ok(Some(self.position).filter(|position| *position > Position(0)))
+    }
+
+    /// Home Assistant commands a device of ours. That it may publish there has been asked.
+    fn command(&mut self, device: &str, name: &str, payload: &[u8]) -> Result<(), StorageError> {
+        let Ok(device) = DeviceId::parse(device) else { return Ok(()) };
+        let tenant = &self.principal.tenant;
+        let Some(profile) = self.hub.device(tenant, &device)?.map(|found| found.profile) else {
+            return Ok(());
+        };
+        let profile = self.hub.profile(tenant, &profile)?.map(|found| found.more).unwrap_or_default();
+        let known = controls(&profile).unwrap_or_default().into_iter().find(|one| one.is_named(name));
+        let refuse =
+            |why: &dyn std::fmt::Display| self.note(Some(&device), format_args!("command {name}: {why}"));
+        let Some(control) = known else {
+            refuse(&"its profile names no such command");
+            return Ok(());
+        };
+        let params = match control.params(payload) {
+            Ok(params) => params,
+            Err(unread) => {
+                refuse(&unread);
+                return Ok(());
+            }
+        };
+        let new = NewCommand { name: control.name, params, ..NewCommand::default() };
+        match self.hub.put_command(tenant, &device, &new) {
+            Ok((_, position)) => self.reached(Some(position)),
+            Err(SendCommandError::Storage(error)) => return Err(error),
+            Err(error) => refuse(&error),
+        }
+        Ok(())
     }
 
     fn note(&self, device: Option<&DeviceId>, text: std::fmt::Arguments<'_>) {

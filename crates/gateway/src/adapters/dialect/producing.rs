@@ -1,20 +1,20 @@
 //! Home Assistant is told of the tenant's devices: of those that its own device may read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use roost_hub::Hub;
-use roost_hub::access::may_receive;
+use roost_hub::access::{may_publish, may_receive};
 use roost_hub::broker::PublishError;
-use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::id::{DeviceId, ProfileId, TenantId};
 use roost_hub::live::{LiveKind, LiveNext};
 use roost_hub::principal::Principal;
 use roost_hub::reading::{Reading, Value as Measured};
 use roost_hub::registry::{Device, DeviceQuery};
 use roost_hub::storage::StorageError;
-use roost_hub::topic::TopicFilter;
-use roost_wire::dialect::{ANNOUNCED, Announced, Kind, Outgoing, announced_device};
+use roost_hub::topic::{Topic, TopicFilter};
+use roost_wire::dialect::{ANNOUNCED, Announced, Control, Kind, Outgoing, announced_device, controls};
 use serde_json::{Map, Value};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -35,6 +35,8 @@ struct Producing {
     speaker: Arc<Speaker>,
     principal: Arc<Principal>,
     told: HashSet<(DeviceId, Arc<str>)>,
+    /// The topics of the configurations of commands, as of the last look.
+    commands: HashSet<String>,
 }
 
 /// Tells until Home Assistant is gone; gives whose it was. What a failing store does not take is told
@@ -44,7 +46,7 @@ pub(super) async fn produce(hub: Arc<Hub>, speaker: Arc<Speaker>) -> Option<(Ten
     let tenant = principal.tenant.clone();
     let device = principal.device()?.clone();
     let mut feed = hub.live.follow(&tenant);
-    let mut producing = Producing { hub, speaker, principal, told: HashSet::new() };
+    let mut producing = Producing { hub, speaker, principal, told: HashSet::new(), commands: HashSet::new() };
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -93,6 +95,7 @@ impl Producing {
 
     fn tell_all(&mut self) -> Result<(), StorageError> {
         self.forget_gone()?;
+        self.tell_commands()?;
         let hub = Arc::clone(&self.hub);
         let mut query = DeviceQuery { limit: PAGE, ..DeviceQuery::default() };
         loop {
@@ -106,6 +109,48 @@ impl Producing {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells of what can be commanded, and takes back what no longer can.
+    fn tell_commands(&mut self) -> Result<(), StorageError> {
+        let hub = Arc::clone(&self.hub);
+        let tenant = &self.principal.tenant;
+        let mut profiles: HashMap<ProfileId, Vec<Control>> = HashMap::new();
+        let mut now = HashSet::new();
+        let mut query = DeviceQuery { limit: PAGE, ..DeviceQuery::default() };
+        loop {
+            let page = hub.devices(tenant, &query)?;
+            for device in &page.items {
+                if !profiles.contains_key(&device.profile) {
+                    let profile = hub.profile(tenant, &device.profile)?.map(|found| found.more);
+                    let named = profile.and_then(|more| controls(&more).ok()).unwrap_or_default();
+                    profiles.insert(device.profile.clone(), named);
+                }
+                for control in profiles.get(&device.profile).into_iter().flatten() {
+                    if now.len() < ENTITIES_MAX && self.may_command(&device.id, control) {
+                        let message = control.message(device.id.as_str(), &device.name);
+                        now.insert(message.topic.clone());
+                        self.say(message)?;
+                    }
+                }
+            }
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                break;
+            }
+        }
+        for topic in self.commands.difference(&now) {
+            self.say(Outgoing { topic: topic.clone(), payload: Vec::new(), retain: true })?;
+        }
+        self.commands = now;
+        Ok(())
+    }
+
+    /// Whether Home Assistant may publish there, which is asked again when it does.
+    fn may_command(&self, device: &DeviceId, control: &Control) -> bool {
+        let Ok(topic) = Topic::parse(&control.topic(device.as_str())) else { return false };
+        let parent_of = |device: &DeviceId| self.hub.parent_of(&self.principal.tenant, device);
+        self.may_read(device) && may_publish(&self.principal, &topic, parent_of).is_ok()
     }
 
     /// Takes back what was told of devices that there are no longer.

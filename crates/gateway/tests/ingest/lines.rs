@@ -4,9 +4,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use roost_gateway::Settings;
 use roost_hub::reading::Value;
-use roost_testkit::world::World;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -70,28 +68,6 @@ async fn a_bad_line_is_named_and_the_others_are_taken() {
     let rejected = report["rejected"].as_array().unwrap();
     assert_eq!(rejected.iter().map(|one| one["line"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 3]);
     assert!(rejected.iter().all(|one| !one["detail"].as_str().unwrap().is_empty()));
-}
-
-#[tokio::test]
-async fn lines_that_come_together_are_one_message_and_a_quota_names_those_that_are_over_it() {
-    let mut messages = 0;
-    let world = World::with(|settings| settings.keys_max = 2);
-    let ingest = Ingest::with(world, Settings::default()).await;
-    for _ in 0..2 {
-        // The first message of all brings facts about its device along.
-        let before = ingest.hub().store().log.end().0;
-        let answer = ingest.post(OWN, LINES, "{\"x\":1}\n\n{\"y\":2}\n{\"x\":3}\n").await.expect(200);
-        assert_eq!(answer.json(), json!({ "accepted": 3, "rejected": [], "last_line": 4 }));
-        messages = ingest.hub().store().log.end().0 - before;
-    }
-    assert_eq!(messages, 1);
-    let answer = ingest.post(OWN, LINES, "{\"x\":4}\n{\"z\":1}\n{\"y\":5}\n{\"w\":1}\n").await.expect(200);
-    let report = answer.json();
-    assert_eq!((&report["accepted"], &report["last_line"]), (&json!(2), &json!(4)));
-    let rejected = report["rejected"].as_array().unwrap();
-    assert_eq!(rejected.iter().map(|one| one["line"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 4]);
-    assert_eq!(ingest.value("x"), Some(Value::Integer(4)));
-    assert_eq!(ingest.value("y"), Some(Value::Integer(5)));
 }
 
 #[tokio::test]

@@ -151,16 +151,6 @@ pub(crate) fn pieces(pieces: impl IntoIterator<Item = impl Into<Bytes>, IntoIter
     Body::from_stream(futures_util::stream::iter(pieces))
 }
 
-/// As [`pieces`], with time for the server to take each before the next is made.
-pub(crate) fn slowly(pieces: impl IntoIterator<Item = String, IntoIter: Send + 'static>) -> Body {
-    let one_by_one = futures_util::stream::unfold(pieces.into_iter(), async |mut pieces| {
-        tokio::task::yield_now().await;
-        let piece = Bytes::from(pieces.next()?);
-        Some((Ok::<Bytes, std::io::Error>(piece), pieces))
-    });
-    Body::from_stream(one_by_one)
-}
-
 impl Answer {
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {

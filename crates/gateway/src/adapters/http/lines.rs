@@ -1,6 +1,5 @@
 //! A stream of readings, one JSON document a line, each taken as it comes.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,7 +8,6 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use roost_hub::broker::PublishError;
-use roost_hub::reading::Reading;
 use roost_hub::storage::{Position, StorageError};
 use roost_wire::lines::{LineTooLong, Splitter};
 use roost_wire::telemetry::Format;
@@ -31,11 +29,6 @@ const REJECTED_MAX: usize = 100;
 const IN_FLIGHT_MAX: usize = 1_000;
 /// How many bytes of them.
 const IN_FLIGHT_BYTES_MAX: usize = 1024 * 1024;
-
-/// How many bytes of lines are published together, about.
-const GATHERED_BYTES_MAX: usize = 16 * 1024;
-/// And how many readings.
-const GATHERED_READINGS_MAX: usize = 1_000;
 
 /// How every line is written.
 pub(super) const JSON: Said = Said::Format(Format::Json);
@@ -66,30 +59,6 @@ struct Reached {
     line: u64,
 }
 
-/// Lines that are published together, as an array.
-#[derive(Debug, Default)]
-struct Gathered {
-    /// The array, not closed yet.
-    payload: Vec<u8>,
-    readings: Vec<Reading>,
-    /// The number of each and where it stands.
-    lines: Vec<(u64, Range<usize>)>,
-}
-
-impl Gathered {
-    fn push(&mut self, number: u64, line: &[u8], mut readings: Vec<Reading>) {
-        self.payload.push(if self.payload.is_empty() { b'[' } else { b',' });
-        let start = self.payload.len();
-        self.payload.extend_from_slice(line);
-        self.lines.push((number, start..self.payload.len()));
-        self.readings.append(&mut readings);
-    }
-
-    fn is_full(&self) -> bool {
-        self.payload.len() >= GATHERED_BYTES_MAX || self.readings.len() >= GATHERED_READINGS_MAX
-    }
-}
-
 /// One stream while it is read.
 struct Stream<'a> {
     target: &'a Target<'a>,
@@ -98,9 +67,6 @@ struct Stream<'a> {
     /// What of it survives a power cut; only this is told.
     kept: Reached,
     documents: u64,
-    /// How many lines were looked at; those behind `taken` are gathered.
-    seen: u64,
-    gathered: Gathered,
     rejected: Vec<Value>,
     /// Why the first document was refused that was.
     refused: Option<Refused>,
@@ -122,8 +88,6 @@ pub(super) async fn take(
         taken: Reached::default(),
         kept: Reached::default(),
         documents: 0,
-        seen: 0,
-        gathered: Gathered::default(),
         rejected: Vec::new(),
         refused: None,
         position: Position(0),
@@ -131,9 +95,8 @@ pub(super) async fn take(
         in_flight_bytes: 0,
     };
     let read = stream.read(body).await;
-    // What is gathered is whole, whatever became of the rest.
     let settled = stream.settle().await;
-    stream.report(read.and(settled))
+    stream.report(read.and(settled.map_err(Refusal::from)))
 }
 
 impl Stream<'_> {
@@ -171,10 +134,8 @@ impl Stream<'_> {
             let frame = match body.frame().now_or_never() {
                 Some(frame) => frame,
                 None => {
-                    // Nothing more is there: what is gathered is not to wait for it.
-                    self.flush().await?;
                     if self.is_watched() {
-                        // And a good moment to say how far it came.
+                        // Nothing more is there: a good moment to say how far it came.
                         self.settle().await?;
                     }
                     self.frame(&mut body).await?
@@ -193,8 +154,7 @@ impl Stream<'_> {
         }
         if is_whole && self.documents == 0 {
             // An empty body is refused as one that is read whole is.
-            self.documents += 1;
-            self.document(b"", self.seen + 1).await?;
+            self.document(b"").await?;
         }
         Ok(())
     }
@@ -226,117 +186,49 @@ impl Stream<'_> {
         if let Some(named) = &mut self.manner.named
             && named.stream.was_taken(line).map_err(|_other| other_stream())?
         {
-            self.pass(1);
+            self.taken.line += 1;
             return Ok(());
         }
         if !line.trim_ascii().is_empty() {
-            self.documents += 1;
-            if !self.gather(line) {
-                self.flush().await?;
-                self.document(line, self.seen + 1).await?;
-            }
+            self.document(line).await?;
         }
         if let Some(named) = &mut self.manner.named {
             named.stream.take(line);
         }
         // A document may have several.
         let within = line.iter().filter(|byte| **byte == b'\n').count();
-        self.pass(1 + u64::try_from(within).unwrap_or(u64::MAX));
-        if self.gathered.is_full() {
-            self.flush().await?;
-        }
+        self.taken.line += 1 + u64::try_from(within).unwrap_or(u64::MAX);
         if self.in_flight >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
             self.settle().await?;
         }
         Ok(())
     }
 
-    /// Lines were looked at.
-    fn pass(&mut self, count: u64) {
-        self.seen += count;
-        if self.gathered.lines.is_empty() {
-            self.taken.line = self.seen;
-        }
-    }
-
-    /// Puts a line to those that are published together, if it can be; what comes in one piece costs
-    /// one message. A stream that tells how far it came goes line by line.
-    fn gather(&mut self, line: &[u8]) -> bool {
-        let line = line.trim_ascii();
-        if self.manner.divided != Divided::Lines || self.is_watched() || !line.starts_with(b"{") {
-            return false;
-        }
-        let Ok(readings) = self.target.readings(line) else { return false };
-        self.gathered.push(self.seen + 1, line, readings);
-        true
-    }
-
-    /// Publishes what is gathered.
-    async fn flush(&mut self) -> Result<(), Refusal> {
-        if self.gathered.lines.is_empty() {
-            return Ok(());
-        }
-        let Gathered { mut payload, readings, lines } = std::mem::take(&mut self.gathered);
-        payload.push(b']');
-        let payload = Bytes::from(payload);
-        let said = match lines.as_slice() {
-            [(_, alone)] => payload.slice(alone.clone()),
-            _ => payload.clone(),
-        };
-        let message = loop {
-            match self.target.message(said.clone()) {
-                Err(Refused::TooFast(wait)) => self.slow_down(wait).await?,
-                message => break message?,
-            }
-        };
-        match self.target.send(message, readings) {
-            Ok(position) => self.took(lines.len(), payload.len(), position),
-            Err(Refused::Hub(_)) => {
-                // One of them is the reason: each by itself says which, and those before it are taken.
-                for (number, range) in lines {
-                    self.document(payload.get(range).unwrap_or_default(), number).await?;
-                    self.taken.line = number;
-                }
-            }
-            Err(refused) => return Err(refused.into()),
-        }
-        self.taken.line = self.seen;
-        Ok(())
-    }
-
-    fn took(&mut self, lines: usize, bytes: usize, position: Position) {
-        self.target.caller.seen(self.target.ingest);
-        self.taken.accepted += u64::try_from(lines).unwrap_or(u64::MAX);
-        self.position = self.position.max(position);
-        self.in_flight += lines;
-        self.in_flight_bytes += bytes;
-    }
-
-    /// Who is not read from sends no faster.
-    async fn slow_down(&mut self, wait: Duration) -> Result<(), StorageError> {
-        self.keep().await?;
-        tokio::time::sleep(wait).await;
-        Ok(())
-    }
-
-    async fn document(&mut self, line: &[u8], number: u64) -> Result<(), Refusal> {
+    async fn document(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let bytes = Bytes::copy_from_slice(line);
+        self.documents += 1;
         let mut published = self.target.publish(JSON, None, bytes.clone());
         while let Err(Refused::TooFast(wait)) = published {
-            self.slow_down(wait).await?;
+            // Who is not read from sends no faster.
+            self.settle().await?;
+            tokio::time::sleep(wait).await;
             published = self.target.publish(JSON, None, bytes.clone());
         }
         match published {
             Ok(position) => {
-                self.took(1, line.len(), position);
+                self.target.caller.seen(self.target.ingest);
+                self.taken.accepted += 1;
+                self.position = self.position.max(position);
+                self.in_flight += 1;
+                self.in_flight_bytes += line.len();
                 Ok(())
             }
-            Err(refused) => self.reject(refused, number),
+            Err(refused) => self.reject(refused),
         }
     }
 
     /// Notes a document that cannot be taken; other refusals end the stream.
-    fn reject(&mut self, refused: Refused, line: u64) -> Result<(), Refusal> {
+    fn reject(&mut self, refused: Refused) -> Result<(), Refusal> {
         let why = match &refused {
             Refused::Unread(error) => error.to_string(),
             Refused::Hub(error @ (PublishError::PayloadInvalid(_) | PublishError::QuotaExceeded(_))) => {
@@ -345,20 +237,15 @@ impl Stream<'_> {
             Refused::Hub(_) | Refused::TooFast(_) => return Err(refused.into()),
         };
         if self.rejected.len() < REJECTED_MAX {
+            let line = self.taken.line + 1;
             self.rejected.push(json!({ "line": line, "detail": sentence(&why) }));
         }
         self.refused.get_or_insert(refused);
         Ok(())
     }
 
-    /// Waits until everything that came is durable, and tells who wants to hear.
-    async fn settle(&mut self) -> Result<(), Refusal> {
-        self.flush().await?;
-        Ok(self.keep().await?)
-    }
-
-    /// The same of everything that was published.
-    async fn keep(&mut self) -> Result<(), StorageError> {
+    /// Waits until everything that was taken is durable, and tells who wants to hear.
+    async fn settle(&mut self) -> Result<(), StorageError> {
         if self.taken.line == self.kept.line && self.in_flight == 0 {
             return Ok(());
         }

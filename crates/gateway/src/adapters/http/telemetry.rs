@@ -17,7 +17,6 @@ use roost_hub::broker::PublishError;
 use roost_hub::flight::FlightKind;
 use roost_hub::id::DeviceId;
 use roost_hub::message::{Message, Properties, QoS, Telemetry};
-use roost_hub::reading::Reading;
 use roost_hub::storage::Position;
 use roost_hub::topic::Topic;
 use roost_wire::lines::LINE_TYPES;
@@ -32,7 +31,7 @@ use super::refusal::{Refusal, sentence, unread};
 use super::unpack::{self, Bound};
 use super::{Ingest, body, commands, lines, told};
 use crate::adapters::decoders::{PORT, Said, Source};
-use crate::adapters::readings::{self, ReadingsError};
+use crate::adapters::readings::ReadingsError;
 use crate::adapters::said;
 use crate::problem::Problem;
 
@@ -254,7 +253,12 @@ impl<'a> Target<'a> {
         payload: Bytes,
     ) -> Result<Position, Refused> {
         let hub = &self.ingest.hub;
-        let mut message = self.message(payload)?;
+        let mut message = Message::new(self.topic.clone(), payload, hub.now());
+        if self.caller.0.device().is_some() {
+            let taken =
+                hub.take_turn(self.caller.tenant(), &self.device, message.payload.len(), message.time);
+            taken.map_err(Refused::TooFast)?;
+        }
         message.properties = properties;
         let source = Source { hub, decoders: &self.ingest.decoders, principal: &self.caller.0 };
         let readings = source.readings(&self.device, said, &message).map_err(|error| {
@@ -263,31 +267,9 @@ impl<'a> Target<'a> {
             hub.note(self.caller.tenant(), &self.device, FlightKind::Refused, text, message.time);
             Refused::Unread(error)
         })?;
-        self.send(message, readings)
-    }
-
-    /// The readings of a payload in JSON, looked at and no more.
-    pub(super) fn readings(&self, payload: &[u8]) -> Result<Vec<Reading>, ReadingsError> {
-        readings::decode(&self.device, Format::Json, payload, self.ingest.hub.now())
-    }
-
-    /// A message that the device may send now.
-    pub(super) fn message(&self, payload: Bytes) -> Result<Message, Refused> {
-        let hub = &self.ingest.hub;
-        let message = Message::new(self.topic.clone(), payload, hub.now());
-        if self.caller.0.device().is_some() {
-            let taken =
-                hub.take_turn(self.caller.tenant(), &self.device, message.payload.len(), message.time);
-            taken.map_err(Refused::TooFast)?;
-        }
-        Ok(message)
-    }
-
-    /// Publishes a message with the readings of its payload.
-    pub(super) fn send(&self, mut message: Message, readings: Vec<Reading>) -> Result<Position, Refused> {
         message.telemetry = Some(Box::new(Telemetry { device: self.device.clone(), readings }));
         message.qos = QoS::AtLeastOnce;
-        let published = self.ingest.hub.publish(&self.caller.0, message).map_err(Refused::Hub)?;
+        let published = hub.publish(&self.caller.0, message).map_err(Refused::Hub)?;
         Ok(published.position.unwrap_or_default())
     }
 }

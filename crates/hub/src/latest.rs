@@ -54,9 +54,12 @@ fn is_number(value: &Value) -> bool {
 }
 
 /// A newer reading takes the place; so does any that follows one from the future, which would
-/// otherwise stand in the way of all true ones (bad-input.md J-22).
+/// otherwise stand in the way of all true ones (bad-input.md J-22), and any measurement that follows
+/// a stale value: that one has the time at which we learned of it, by our clock, and the device's own
+/// may be behind.
 fn replaces(new: &Reading, old: &Reading, now: Timestamp) -> bool {
-    new.ts >= old.ts || old.ts > now
+    let is_measured_again = old.quality == Quality::Stale && new.quality != Quality::Stale;
+    new.ts >= old.ts || old.ts > now || is_measured_again
 }
 
 impl DeviceLatest {

@@ -15,13 +15,22 @@ use roost_hub::topic::Topic;
 use roost_testkit::world::World;
 
 fn send(hub: &Hub, principal: &Principal, readings: &[(&str, i64, Value)]) -> Result<(), PublishError> {
+    send_as(Quality::Good, hub, principal, readings)
+}
+
+fn send_as(
+    quality: Quality,
+    hub: &Hub,
+    principal: &Principal,
+    readings: &[(&str, i64, Value)],
+) -> Result<(), PublishError> {
     let now = hub.now();
     let mut message = Message::new(Topic::parse("devices/d1/telemetry").unwrap(), "{}", now);
     let reading = |(key, offset, value): &(&str, i64, Value)| Reading {
         key: Arc::from(*key),
         ts: Timestamp(now.0 + offset),
         value: value.clone(),
-        quality: Quality::Good,
+        quality,
     };
     let readings = readings.iter().map(reading).collect();
     message.telemetry = Some(Box::new(Telemetry { device: DeviceId::parse("d1").unwrap(), readings }));
@@ -57,6 +66,20 @@ fn j_22_a_reading_from_the_future_gives_way_to_the_next_one() {
     let hub = world.hub();
     send(hub, &device, &[("t", 3_600_000, number(1))]).unwrap();
     send(hub, &device, &[("t", 0, number(2))]).unwrap();
+    assert_eq!(latest(hub, "t"), Some((number(2), Quality::Good)));
+}
+
+#[test]
+fn a_measurement_takes_the_place_of_a_stale_value_although_the_devices_clock_is_behind() {
+    let world = World::new();
+    let device = world.create_device("d1");
+    let hub = world.hub();
+    send(hub, &device, &[("t", -60_000, number(1))]).unwrap();
+    send_as(Quality::Stale, hub, &device, &[("t", 0, number(1))]).unwrap();
+    assert_eq!(latest(hub, "t"), Some((number(1), Quality::Stale)));
+    send(hub, &device, &[("t", -30_000, number(2))]).unwrap();
+    assert_eq!(latest(hub, "t"), Some((number(2), Quality::Good)));
+    send_as(Quality::Stale, hub, &device, &[("t", -40_000, number(1))]).unwrap();
     assert_eq!(latest(hub, "t"), Some((number(2), Quality::Good)));
 }
 

@@ -51,7 +51,7 @@ class Client:
         return self
 
     def is_refused(self, topic_filter, qos=1):
-        """Subscribes; whether the server would not have it."""
+        """Subscribes; whether the server would not have it. Filters with options of 5.0 go in a list of their own."""
         self.mqtt.subscribe(topic_filter, qos)
         return any(reason.is_failure for reason in self._subacks.get(timeout=WAIT))
 

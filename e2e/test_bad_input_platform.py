@@ -185,7 +185,7 @@ def test_x_09_what_a_bridge_brings_back_of_our_own_words_is_no_news(roost):
 
     bridge.mqtt.on_message = bring_back
     options = SubscribeOptions(qos=1, noLocal=True)
-    bridge.mqtt.subscribe([(topic, options) for topic in ("homeassistant/#", "devices/+/telemetry", "devices/+/status")])
+    bridge.subscribe([(topic, options) for topic in ("homeassistant/#", "devices/+/telemetry", "devices/+/status")])
     watcher = Client(roost.door("mqtt"), "any", roost.owner).subscribe("homeassistant/#").subscribe("devices/#")
     for number in range(5):
         barn.publish("me/telemetry", json.dumps({"temp": number}))

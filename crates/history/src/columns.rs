@@ -20,7 +20,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use roost_hub::reading::{Quality, Value};
+use roost_hub::reading::{Quality, Value, ValueRef};
 use roost_hub::storage::Position;
 use roost_hub::time::Timestamp;
 
@@ -42,43 +42,6 @@ pub(crate) struct Row {
     pub(crate) position: Position,
     pub(crate) value: Value,
     pub(crate) quality: Quality,
-}
-
-/// A reading's value where it stands.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum ValueRef<'a> {
-    Boolean(bool),
-    Integer(i64),
-    Unsigned(u64),
-    Number(f64),
-    Text(&'a str),
-    Gap,
-}
-
-impl<'a> From<&'a Value> for ValueRef<'a> {
-    fn from(value: &'a Value) -> Self {
-        match value {
-            Value::Boolean(value) => Self::Boolean(*value),
-            Value::Integer(value) => Self::Integer(*value),
-            Value::Unsigned(value) => Self::Unsigned(*value),
-            Value::Number(value) => Self::Number(*value),
-            Value::Text(text) => Self::Text(text),
-            Value::Gap => Self::Gap,
-        }
-    }
-}
-
-impl From<ValueRef<'_>> for Value {
-    fn from(value: ValueRef<'_>) -> Self {
-        match value {
-            ValueRef::Boolean(value) => Self::Boolean(value),
-            ValueRef::Integer(value) => Self::Integer(value),
-            ValueRef::Unsigned(value) => Self::Unsigned(value),
-            ValueRef::Number(value) => Self::Number(value),
-            ValueRef::Text(text) => Self::Text(Arc::from(text)),
-            ValueRef::Gap => Self::Gap,
-        }
-    }
 }
 
 /// One reading of a series on its way into columns.
@@ -135,6 +98,14 @@ pub(crate) fn properties() -> Result<WriterProperties, ParquetError> {
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
+    // Neighbours of a series are much alike in their first bytes and often in their last; half the time
+    // of a dictionary, and smaller for what moves slowly.
+    let value = ColumnPath::from("value");
+    builder = builder
+        .set_column_dictionary_enabled(value.clone(), false)
+        .set_column_encoding(value, Encoding::BYTE_STREAM_SPLIT);
+    // No query looks for a quality.
+    builder = builder.set_column_statistics_enabled(ColumnPath::from("quality"), EnabledStatistics::None);
     Ok(builder.build())
 }
 
@@ -147,12 +118,12 @@ struct Names {
 }
 
 impl Names {
-    fn push(&mut self, name: &str) {
+    fn push(&mut self, name: &str, count: usize) {
         if self.last != name {
             self.settle();
             self.last.replace_range(.., name);
         }
-        self.count += 1;
+        self.count += count;
     }
 
     fn settle(&mut self) {
@@ -195,11 +166,25 @@ impl Columns {
         }
     }
 
-    pub(crate) fn push(&mut self, device: &str, key: &str, row: &RowRef<'_>) {
-        self.device.push(device);
-        self.key.push(key);
+    /// Puts rows of one series behind what is there.
+    pub(crate) fn push_all<'a>(
+        &mut self,
+        device: &str,
+        key: &str,
+        rows: impl IntoIterator<Item = RowRef<'a>>,
+    ) {
+        let before = self.len();
+        for row in rows {
+            self.push(&row);
+        }
+        let count = self.len() - before;
+        self.device.push(device, count);
+        self.key.push(key, count);
+    }
+
+    fn push(&mut self, row: &RowRef<'_>) {
         self.ts.append_value(row.ts.0);
-        self.quality.push(quality_name(row.quality));
+        self.quality.push(quality_name(row.quality), 1);
         self.position.append_value(row.position.0.cast_signed());
         let mut int = None;
         match row.value {

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use roost_hub::id::{DeviceId, TenantId};
+use roost_hub::reading::ValueRef;
 use roost_hub::storage::Position;
 use tokio::sync::mpsc;
 
-use crate::columns::{self, Columns, Layout, ROW_GROUP_LENGTH, RowRef, ValueRef};
+use crate::columns::{self, Columns, Layout, ROW_GROUP_LENGTH, RowRef};
 use crate::csv;
 use crate::history::History;
 use crate::query::{Point, PointStream, QueryError, Selection};
@@ -115,7 +116,7 @@ fn write_parquet(
     for point in stream {
         let Point { ts, value, quality } = point?;
         let value = ValueRef::from(&value);
-        columns.push(device, key, &RowRef { ts, position: Position(0), value, quality });
+        columns.push_all(device, key, [RowRef { ts, position: Position(0), value, quality }]);
         if columns.len() >= ROW_GROUP_LENGTH {
             let full = std::mem::replace(&mut columns, Columns::new(Layout::Answer));
             writer.write(&full.finish().map_err(gone)?).map_err(gone)?;

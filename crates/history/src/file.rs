@@ -61,15 +61,22 @@ impl HistoryFile {
 pub(crate) fn write(file: &File, tail: &Tail, rows: &TenantRows<'_>) -> Result<(), ParquetError> {
     let schema = columns::schema(Layout::Stored);
     let mut writer = ArrowWriter::try_new(file, schema, Some(columns::properties()?))?;
-    for group in rows.rows.chunks(ROW_GROUP_LENGTH) {
-        let mut columns = Columns::new(Layout::Stored);
-        for (device, key, index) in group {
-            if let Some(row) = tail.at(*index) {
-                columns.push(device.as_str(), key, &row);
+    let mut columns = Columns::new(Layout::Stored);
+    for series in &rows.series {
+        let mut left = series.rows.as_slice();
+        while !left.is_empty() {
+            let room = ROW_GROUP_LENGTH.saturating_sub(columns.len());
+            let (now, later) = left.split_at_checked(room).unwrap_or((left, &[]));
+            let found = now.iter().filter_map(|index| tail.at(*index));
+            columns.push_all(series.device.as_str(), series.key, found);
+            left = later;
+            if columns.len() >= ROW_GROUP_LENGTH {
+                let full = std::mem::replace(&mut columns, Columns::new(Layout::Stored));
+                writer.write(&full.finish()?)?;
             }
         }
-        writer.write(&columns.finish()?)?;
     }
+    writer.write(&columns.finish()?)?;
     writer.close()?;
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use parquet::errors::ParquetError;
-use roost_hub::record::decode_readings;
+use roost_hub::reading::ReadingRef;
+use roost_hub::record::{SourceRef, read_readings};
 use roost_hub::storage::{Batch, Log, Position, StorageError};
 use roost_hub::time::Timestamp;
 use tokio::sync::{Semaphore, watch};
@@ -194,11 +195,12 @@ impl History {
             if batch.next <= after {
                 return Ok(());
             }
-            let found: Vec<_> = decoded(&batch).collect();
             let mut state = self.state();
-            for (position, tenant, telemetry) in &found {
-                state.tail.push(*position, tenant, telemetry);
-            }
+            for_each_message(&batch, |position, source, readings| {
+                if let Err(invalid) = state.tail.push(position, source, readings) {
+                    left_out(position, &invalid);
+                }
+            });
             state.tail.to = batch.next;
         }
     }
@@ -251,15 +253,22 @@ pub(crate) fn read_over_damage(log: &dyn Log, after: Position) -> Result<Batch, 
     }
 }
 
-/// The readings of a batch.
-pub(crate) fn decoded(
+/// Shows the readings of a batch, message by message. A record that cannot be read is passed over, and
+/// said so.
+pub(crate) fn for_each_message(
     batch: &Batch,
-) -> impl Iterator<Item = (Position, roost_hub::id::TenantId, roost_hub::message::Telemetry)> {
-    batch.records.iter().filter_map(|(position, record)| match decode_readings(record) {
-        Ok(found) => found.map(|(tenant, telemetry)| (*position, tenant, telemetry)),
-        Err(error) => {
-            tracing::error!(position = position.0, %error, "the history leaves out a record");
-            None
+    mut each: impl FnMut(Position, SourceRef<'_>, &[ReadingRef<'_>]),
+) {
+    let mut readings = Vec::new();
+    for (position, record) in &batch.records {
+        match read_readings(record, &mut readings) {
+            Ok(Some(source)) => each(*position, source, &readings),
+            Ok(None) => {}
+            Err(error) => left_out(*position, &error),
         }
-    })
+    }
+}
+
+fn left_out(position: Position, error: &dyn std::fmt::Display) {
+    tracing::error!(position = position.0, %error, "the history leaves out a record");
 }

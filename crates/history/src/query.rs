@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use parquet::errors::ParquetError;
 use roost_hub::id::{DeviceId, TenantId};
-use roost_hub::reading::{Quality, Value};
+use roost_hub::reading::{Quality, ReadingRef, Value};
+use roost_hub::record::SourceRef;
 use roost_hub::storage::{Position, StorageError};
 use roost_hub::time::Timestamp;
 
 use crate::aggregate::{Aggregate, Buckets, Width};
 use crate::columns::{Row, spelled};
 use crate::file::Wanted;
-use crate::history::{History, READ_BYTES_MAX, decoded, read_over_damage};
+use crate::history::{History, READ_BYTES_MAX, for_each_message, read_over_damage};
 use crate::merge::{Merged, Unreadable};
 
 /// How much of the log a query reads by itself when memory has no room for it, in bytes.
@@ -162,9 +163,10 @@ impl History {
             if let Some(sealed) = sealed {
                 sealed.collect_keys((&tenant, &device), born, &mut keys);
             }
-            history.scan_log((to, durable), |position, found, telemetry| {
-                if *found == tenant && telemetry.device == device && position >= born {
-                    keys.extend(telemetry.readings.into_iter().map(|reading| reading.key));
+            history.scan_log((to, durable), |position, source, readings| {
+                let is_meant = source.tenant == tenant.as_str() && source.device == device.as_str();
+                if is_meant && position >= born {
+                    keys.extend(readings.iter().map(|reading| Arc::from(reading.key)));
                 }
             })?;
             for file in files.iter().filter(|file| file.to >= born) {
@@ -238,14 +240,14 @@ impl History {
         };
         let sealed = sealed.map(|sealed| sealed.rows_of(series, has)).unwrap_or_default();
         let mut rest = Vec::new();
-        self.scan_log((to, durable), |position, found, telemetry| {
-            if found != tenant || telemetry.device != *device {
+        self.scan_log((to, durable), |position, source, readings| {
+            if source.tenant != tenant.as_str() || source.device != device.as_str() {
                 return;
             }
-            for reading in telemetry.readings {
-                if reading.key == selection.key && wanted.has(reading.ts, position) {
-                    let (ts, value, quality) = (reading.ts, reading.value, reading.quality);
-                    rest.push(Row { ts, position, value, quality });
+            let of_series = readings.iter().filter(|reading| *reading.key == *selection.key);
+            for ReadingRef { ts, value, quality, .. } in of_series {
+                if wanted.has(*ts, position) {
+                    rest.push(Row { ts: *ts, position, value: (*value).into(), quality: *quality });
                 }
             }
         })?;
@@ -256,7 +258,7 @@ impl History {
     fn scan_log(
         &self,
         (mut after, durable): (Position, Position),
-        mut each: impl FnMut(Position, &TenantId, roost_hub::message::Telemetry),
+        mut each: impl FnMut(Position, SourceRef<'_>, &[ReadingRef<'_>]),
     ) -> Result<(), QueryError> {
         let mut room = LOG_BYTES_MAX;
         while after < durable {
@@ -265,9 +267,7 @@ impl History {
             if batch.next <= after {
                 break;
             }
-            for (position, tenant, telemetry) in decoded(&batch) {
-                each(position, &tenant, telemetry);
-            }
+            for_each_message(&batch, &mut each);
             after = batch.next;
         }
         Ok(())

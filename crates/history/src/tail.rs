@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use roost_hub::id::{DeviceId, TenantId};
-use roost_hub::message::Telemetry;
-use roost_hub::reading::{Quality, Value};
+use roost_hub::id::{DeviceId, InvalidId, TenantId};
+use roost_hub::reading::{Quality, ReadingRef, ValueRef};
+use roost_hub::record::SourceRef;
 use roost_hub::storage::Position;
 use roost_hub::time::Timestamp;
 
-use crate::columns::{Row, RowRef, ValueRef};
+use crate::columns::{Row, RowRef};
 
 /// What a series costs beside its rows: names, maps and their entries, roughly.
 const SERIES_BYTES: usize = 256;
@@ -49,7 +49,39 @@ struct Series {
     last: u32,
 }
 
-type KeyNumbers = HashMap<Arc<str>, u32>;
+/// The series of one device.
+#[derive(Debug, Default)]
+struct DeviceSeries {
+    /// Their numbers, in the order in which they first came.
+    in_order: Vec<u32>,
+    /// Where each stands in there.
+    places: HashMap<Arc<str>, usize>,
+}
+
+impl DeviceSeries {
+    /// The place and number of a series. A device names its keys in the same order every time, so the
+    /// next one is looked at first.
+    fn find(&self, series: &[Series], key: &str, next: usize) -> Option<(usize, u32)> {
+        let next = if next < self.in_order.len() { next } else { 0 };
+        let guess = self.in_order.get(next).copied()?;
+        if series.get(guess as usize).is_some_and(|series| *series.key == *key) {
+            return Some((next, guess));
+        }
+        let place = self.places.get(key).copied()?;
+        Some((place, self.in_order.get(place).copied()?))
+    }
+
+    fn number(&self, key: &str) -> Option<u32> {
+        self.in_order.get(*self.places.get(key)?).copied()
+    }
+
+    fn add(&mut self, key: Arc<str>, number: u32) -> usize {
+        let place = self.in_order.len();
+        self.in_order.push(number);
+        self.places.insert(key, place);
+        place
+    }
+}
 
 /// Readings of the log after `from` up to `to`, in the order of the log.
 #[derive(Debug)]
@@ -64,16 +96,23 @@ pub(crate) struct Tail {
     pub(crate) filed: OnceLock<Timestamp>,
     rows: Vec<Stored>,
     series: Vec<Series>,
-    numbers: HashMap<TenantId, HashMap<DeviceId, KeyNumbers>>,
+    devices: HashMap<TenantId, HashMap<DeviceId, DeviceSeries>>,
     texts: String,
 }
 
 /// The rows of one tenant in the order of a file, later readings of the same time left out.
 pub(crate) struct TenantRows<'a> {
     pub(crate) tenant: &'a TenantId,
-    pub(crate) rows: Vec<(&'a DeviceId, &'a Arc<str>, u32)>,
+    pub(crate) series: Vec<SeriesRows<'a>>,
     pub(crate) ts_min: Timestamp,
     pub(crate) ts_max: Timestamp,
+}
+
+/// The rows of one series in the order of time, each by its number.
+pub(crate) struct SeriesRows<'a> {
+    pub(crate) device: &'a DeviceId,
+    pub(crate) key: &'a Arc<str>,
+    pub(crate) rows: Vec<u32>,
 }
 
 impl Tail {
@@ -85,7 +124,7 @@ impl Tail {
             filed: OnceLock::new(),
             rows: Vec::with_capacity(capacity.min(CAPACITY_MAX)),
             series: Vec::new(),
-            numbers: HashMap::new(),
+            devices: HashMap::new(),
             texts: String::new(),
         }
     }
@@ -99,32 +138,40 @@ impl Tail {
         self.rows.len() * size_of::<Stored>() + self.series.len() * SERIES_BYTES + self.texts.len()
     }
 
-    pub(crate) fn push(&mut self, position: Position, tenant: &TenantId, telemetry: &Telemetry) {
-        if !self.numbers.contains_key(tenant) {
-            self.numbers.insert(tenant.clone(), HashMap::new());
+    /// # Errors
+    /// [`InvalidId`] when the source is none; nothing is kept then.
+    pub(crate) fn push(
+        &mut self,
+        position: Position,
+        source: SourceRef<'_>,
+        readings: &[ReadingRef<'_>],
+    ) -> Result<(), InvalidId> {
+        if !self.devices.contains_key(source.tenant) {
+            self.devices.insert(TenantId::parse(source.tenant)?, HashMap::new());
         }
-        let Some(devices) = self.numbers.get_mut(tenant) else { return };
-        if !devices.contains_key(&telemetry.device) {
-            devices.insert(telemetry.device.clone(), HashMap::new());
+        let Some(devices) = self.devices.get_mut(source.tenant) else { return Ok(()) };
+        if !devices.contains_key(source.device) {
+            devices.insert(DeviceId::parse(source.device)?, DeviceSeries::default());
         }
-        let Some(keys) = devices.get_mut(&telemetry.device) else { return };
-        for reading in &telemetry.readings {
-            let number = match keys.get(&*reading.key) {
-                Some(number) => *number,
+        let Some(known) = devices.get_mut(source.device) else { return Ok(()) };
+        let mut place = 0;
+        for reading in readings {
+            let number = match known.find(&self.series, reading.key, place) {
+                Some((found, number)) => {
+                    place = found + 1;
+                    number
+                }
                 None => {
+                    let (tenant, device) = (TenantId::parse(source.tenant)?, DeviceId::parse(source.device)?);
+                    let key = Arc::from(reading.key);
                     let number = number_of(self.series.len());
-                    self.series.push(Series {
-                        tenant: tenant.clone(),
-                        device: telemetry.device.clone(),
-                        key: Arc::clone(&reading.key),
-                        last: NONE,
-                    });
-                    keys.insert(Arc::clone(&reading.key), number);
+                    place = known.add(Arc::clone(&key), number) + 1;
+                    self.series.push(Series { tenant, device, key, last: NONE });
                     number
                 }
             };
-            let Some(series) = self.series.get_mut(number as usize) else { return };
-            let (kind, bits) = encode(&reading.value, &mut self.texts);
+            let Some(series) = self.series.get_mut(number as usize) else { continue };
+            let (kind, bits) = encode(reading.value, &mut self.texts);
             let previous = std::mem::replace(&mut series.last, number_of(self.rows.len()));
             self.rows.push(Stored {
                 ts: reading.ts.0,
@@ -136,6 +183,7 @@ impl Tail {
                 quality: reading.quality,
             });
         }
+        Ok(())
     }
 
     /// The readings of one series that `wanted` picks, in the order of the log.
@@ -144,8 +192,9 @@ impl Tail {
         (tenant, device, key): (&TenantId, &DeviceId, &str),
         wanted: impl Fn(Timestamp, Position) -> bool,
     ) -> Vec<Row> {
-        let number = self.numbers.get(tenant).and_then(|devices| devices.get(device)?.get(key));
-        let mut next = number.and_then(|number| self.series.get(*number as usize)).map_or(NONE, |s| s.last);
+        let known = self.devices.get(tenant).and_then(|devices| devices.get(device));
+        let number = known.and_then(|known| known.number(key));
+        let mut next = number.and_then(|number| self.series.get(number as usize)).map_or(NONE, |s| s.last);
         let mut rows = Vec::new();
         while let Some(stored) = self.rows.get(next as usize) {
             if wanted(Timestamp(stored.ts), Position(stored.position)) {
@@ -165,12 +214,11 @@ impl Tail {
         born: Position,
         keys: &mut BTreeSet<Arc<str>>,
     ) {
-        let Some(numbers) = self.numbers.get(tenant).and_then(|devices| devices.get(device)) else { return };
-        for (key, number) in numbers {
-            let last =
-                self.series.get(*number as usize).and_then(|series| self.rows.get(series.last as usize));
+        let Some(known) = self.devices.get(tenant).and_then(|devices| devices.get(device)) else { return };
+        for series in known.in_order.iter().filter_map(|number| self.series.get(*number as usize)) {
+            let last = self.rows.get(series.last as usize);
             if last.is_some_and(|last| last.position >= born.0) {
-                keys.insert(Arc::clone(key));
+                keys.insert(Arc::clone(&series.key));
             }
         }
     }
@@ -178,45 +226,45 @@ impl Tail {
     /// Every reading in the order of the files: by tenant, key, device, time. Of several readings
     /// of one series at one time only the last is in it.
     pub(crate) fn in_file_order(&self) -> Vec<TenantRows<'_>> {
-        let mut names: Vec<(&Series, u32)> = self.series.iter().zip(0..).collect();
-        names.sort_unstable_by_key(|(series, _)| (&series.tenant, &series.key, &series.device));
-        let mut ranks = vec![0_u32; names.len()];
-        for ((_, number), rank) in names.iter().zip(0..) {
-            if let Some(place) = ranks.get_mut(*number as usize) {
-                *place = rank;
+        let mut rows_of: Vec<Vec<u32>> = vec![Vec::new(); self.series.len()];
+        for (row, index) in self.rows.iter().zip(0..) {
+            if let Some(rows) = rows_of.get_mut(row.series as usize) {
+                rows.push(index);
             }
         }
-        let mut order: Vec<(u32, i64, u32)> = self
-            .rows
-            .iter()
-            .zip(0..)
-            .filter_map(|(row, index)| Some((*ranks.get(row.series as usize)?, row.ts, index)))
-            .collect();
-        order.sort_unstable();
+        let mut series: Vec<(&Series, Vec<u32>)> = self.series.iter().zip(rows_of).collect();
+        series.sort_unstable_by_key(|(series, _)| (&series.tenant, &series.key, &series.device));
         let mut tenants: Vec<TenantRows<'_>> = Vec::new();
-        let mut order = order.into_iter().peekable();
-        while let Some((rank, ts, index)) = order.next() {
-            if order.peek().is_some_and(|(next_rank, next_ts, _)| (*next_rank, *next_ts) == (rank, ts)) {
-                continue;
-            }
-            let Some((series, _)) = names.get(rank as usize) else { continue };
-            let ts = Timestamp(ts);
-            let row = (&series.device, &series.key, index);
-            match tenants.last_mut().filter(|last| *last.tenant == series.tenant) {
-                Some(last) => {
-                    last.rows.push(row);
-                    last.ts_min = last.ts_min.min(ts);
-                    last.ts_max = last.ts_max.max(ts);
+        for (Series { tenant, device, key, .. }, mut rows) in series {
+            self.put_in_order(&mut rows);
+            let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
+            let (first, last) = (Timestamp(self.ts(*first)), Timestamp(self.ts(*last)));
+            let rows = SeriesRows { device, key, rows };
+            match tenants.last_mut().filter(|of_last| of_last.tenant == tenant) {
+                Some(of_last) => {
+                    of_last.series.push(rows);
+                    of_last.ts_min = of_last.ts_min.min(first);
+                    of_last.ts_max = of_last.ts_max.max(last);
                 }
-                None => tenants.push(TenantRows {
-                    tenant: &series.tenant,
-                    rows: vec![row],
-                    ts_min: ts,
-                    ts_max: ts,
-                }),
+                None => tenants.push(TenantRows { tenant, series: vec![rows], ts_min: first, ts_max: last }),
             }
         }
         tenants
+    }
+
+    /// Puts rows of a series from the order of the log into that of time, one for each time.
+    fn put_in_order(&self, rows: &mut Vec<u32>) {
+        // They nearly always are, and there is nothing to do then.
+        if rows.is_sorted_by(|one, next| self.ts(*one) < self.ts(*next)) {
+            return;
+        }
+        // The last one of a time first, so that it is the one that stays.
+        rows.sort_unstable_by_key(|index| (self.ts(*index), std::cmp::Reverse(*index)));
+        rows.dedup_by_key(|index| self.ts(*index));
+    }
+
+    fn ts(&self, index: u32) -> i64 {
+        self.rows.get(index as usize).map_or(0, |row| row.ts)
     }
 
     /// The reading that [`Tail::in_file_order`] names by its number.
@@ -245,17 +293,17 @@ fn number_of(length: usize) -> u32 {
     u32::try_from(length).expect("the flush rule keeps a tail far below four thousand million readings")
 }
 
-fn encode(value: &Value, texts: &mut String) -> (Kind, u64) {
+fn encode(value: ValueRef<'_>, texts: &mut String) -> (Kind, u64) {
     match value {
-        Value::Boolean(value) => (Kind::Boolean, u64::from(*value)),
-        Value::Integer(value) => (Kind::Integer, value.cast_unsigned()),
-        Value::Unsigned(value) => (Kind::Unsigned, *value),
-        Value::Number(value) => (Kind::Number, value.to_bits()),
-        Value::Text(text) => {
+        ValueRef::Boolean(value) => (Kind::Boolean, u64::from(value)),
+        ValueRef::Integer(value) => (Kind::Integer, value.cast_unsigned()),
+        ValueRef::Unsigned(value) => (Kind::Unsigned, value),
+        ValueRef::Number(value) => (Kind::Number, value.to_bits()),
+        ValueRef::Text(text) => {
             let start = u64::from(number_of(texts.len()));
             texts.push_str(text);
             (Kind::Text, start << 32 | u64::from(number_of(text.len())))
         }
-        Value::Gap => (Kind::Gap, 0),
+        ValueRef::Gap => (Kind::Gap, 0),
     }
 }

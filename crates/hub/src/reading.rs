@@ -24,6 +24,49 @@ pub enum Value {
     Gap,
 }
 
+/// A value where it stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ValueRef<'a> {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number that was written as one.
+    Integer(i64),
+    /// A whole number beyond [`i64::MAX`].
+    Unsigned(u64),
+    /// Any other number; never infinite, never NaN.
+    Number(f64),
+    /// Text as it came.
+    Text(&'a str),
+    /// No value.
+    Gap,
+}
+
+impl<'a> From<&'a Value> for ValueRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Boolean(value) => Self::Boolean(*value),
+            Value::Integer(value) => Self::Integer(*value),
+            Value::Unsigned(value) => Self::Unsigned(*value),
+            Value::Number(value) => Self::Number(*value),
+            Value::Text(text) => Self::Text(text),
+            Value::Gap => Self::Gap,
+        }
+    }
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Boolean(value) => Self::Boolean(value),
+            ValueRef::Integer(value) => Self::Integer(value),
+            ValueRef::Unsigned(value) => Self::Unsigned(value),
+            ValueRef::Number(value) => Self::Number(value),
+            ValueRef::Text(text) => Self::Text(Arc::from(text)),
+            ValueRef::Gap => Self::Gap,
+        }
+    }
+}
+
 /// How far a reading can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,4 +95,23 @@ pub struct Reading {
     pub value: Value,
     /// How far it can be trusted.
     pub quality: Quality,
+}
+
+/// A reading where it stands, in a record of the log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReadingRef<'a> {
+    /// As in [`Reading`].
+    pub key: &'a str,
+    /// As in [`Reading`].
+    pub ts: Timestamp,
+    /// As in [`Reading`].
+    pub value: ValueRef<'a>,
+    /// As in [`Reading`].
+    pub quality: Quality,
+}
+
+impl From<ReadingRef<'_>> for Reading {
+    fn from(ReadingRef { key, ts, value, quality }: ReadingRef<'_>) -> Self {
+        Self { key: Arc::from(key), ts, value: value.into(), quality }
+    }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::id::{DeviceId, TenantId};
 use crate::message::{Message, Properties, QoS, Telemetry};
-use crate::reading::{Quality, Reading, Value};
+use crate::reading::{Quality, ReadingRef, Value, ValueRef};
 use crate::storage::Position;
 use crate::time::Timestamp;
 use crate::topic::Topic;
@@ -265,19 +265,38 @@ impl Record {
     }
 }
 
-/// What the recorder's readers want of a record: whose readings, and the readings. `None` for
-/// records without readings. Does not look at the rest of the record.
+/// Whose readings a record has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceRef<'a> {
+    /// A tenant's id, as it was when the record was written.
+    pub tenant: &'a str,
+    /// A device's id, likewise.
+    pub device: &'a str,
+}
+
+/// What the recorder's readers want of a record: whose readings, and in the place of what was in
+/// `readings` the readings. `None` for records without readings. Does not look at the rest of the record.
 ///
 /// # Errors
 /// [`InvalidRecord`] says which field is not there.
-pub fn decode_readings(bytes: &[u8]) -> Result<Option<(TenantId, Telemetry)>, InvalidRecord> {
+pub fn read_readings<'a>(
+    bytes: &'a [u8],
+    readings: &mut Vec<ReadingRef<'a>>,
+) -> Result<Option<SourceRef<'a>>, InvalidRecord> {
+    readings.clear();
     let mut reader = Reader::new(bytes);
     if reader.byte("kind")? != MESSAGE || reader.byte("flags")? & HAS_TELEMETRY == 0 {
         return Ok(None);
     }
-    let tenant = tenant(&mut reader)?;
+    let tenant = reader.text("tenant")?;
     let time = Timestamp(reader.signed("time")?);
-    Ok(Some((tenant, decode_telemetry(&mut reader, time)?)))
+    let device = reader.text("device")?;
+    let count = reader.length("readings")?;
+    readings.reserve(count);
+    for _ in 0..count {
+        readings.push(decode_reading(&mut reader, time)?);
+    }
+    Ok(Some(SourceRef { tenant, device }))
 }
 
 fn tenant(reader: &mut Reader<'_>) -> Result<TenantId, InvalidRecord> {
@@ -413,27 +432,31 @@ fn decode_telemetry(reader: &mut Reader<'_>, time: Timestamp) -> Result<Telemetr
     let count = reader.length("readings")?;
     let mut readings = Vec::with_capacity(count);
     for _ in 0..count {
-        let key = Arc::from(reader.text("key")?);
-        let ts = Timestamp(time.0.saturating_add(reader.signed("ts")?));
-        let quality = match reader.byte("quality")? {
-            0 => Quality::Good,
-            1 => Quality::Stale,
-            2 => Quality::Bad,
-            3 => Quality::Clock,
-            4 => Quality::Kind,
-            _ => return Err(InvalidRecord("quality")),
-        };
-        let value = match reader.byte("value kind")? {
-            0 => Value::Boolean(false),
-            1 => Value::Boolean(true),
-            2 => Value::Integer(reader.signed("integer")?),
-            3 => Value::Unsigned(reader.number("integer")?),
-            4 => Value::Number(f64::from_le_bytes(reader.array("number")?)),
-            5 => Value::Text(Arc::from(reader.text("text")?)),
-            6 => Value::Gap,
-            _ => return Err(InvalidRecord("value kind")),
-        };
-        readings.push(Reading { key, ts, value, quality });
+        readings.push(decode_reading(reader, time)?.into());
     }
     Ok(Telemetry { device, readings })
+}
+
+fn decode_reading<'a>(reader: &mut Reader<'a>, time: Timestamp) -> Result<ReadingRef<'a>, InvalidRecord> {
+    let key = reader.text("key")?;
+    let ts = Timestamp(time.0.saturating_add(reader.signed("ts")?));
+    let quality = match reader.byte("quality")? {
+        0 => Quality::Good,
+        1 => Quality::Stale,
+        2 => Quality::Bad,
+        3 => Quality::Clock,
+        4 => Quality::Kind,
+        _ => return Err(InvalidRecord("quality")),
+    };
+    let value = match reader.byte("value kind")? {
+        0 => ValueRef::Boolean(false),
+        1 => ValueRef::Boolean(true),
+        2 => ValueRef::Integer(reader.signed("integer")?),
+        3 => ValueRef::Unsigned(reader.number("integer")?),
+        4 => ValueRef::Number(f64::from_le_bytes(reader.array("number")?)),
+        5 => ValueRef::Text(reader.text("text")?),
+        6 => ValueRef::Gap,
+        _ => return Err(InvalidRecord("value kind")),
+    };
+    Ok(ReadingRef { key, ts, value, quality })
 }

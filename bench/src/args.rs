@@ -7,6 +7,7 @@ use clap::Parser;
 
 use crate::cases::{Case, Settings};
 use crate::peer::PeerKind;
+use crate::proc::Division;
 
 /// Runs mosquitto, a bare relay and roost beside each other with the same work and prints ratios.
 #[derive(Debug, Parser)]
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Readers of the case `spot`, 150 hits a second each
     #[arg(long, default_value_t = 1_000, value_parser = parse_count)]
     pub(crate) spots: usize,
+    /// Let broker and generator both use both cores; otherwise each has one of its own
+    #[arg(long)]
+    pub(crate) share_cores: bool,
     /// Where the programs' data directories are made; the system's temporary folder otherwise
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
@@ -72,6 +76,10 @@ impl Args {
             return Case::ALL.to_vec();
         }
         self.cases.clone()
+    }
+
+    pub(crate) fn division(&self) -> Division {
+        if self.share_cores { Division::Shared } else { Division::OneEach }
     }
 
     pub(crate) fn settings(&self) -> Settings {

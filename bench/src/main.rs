@@ -28,7 +28,7 @@ use clap::Parser;
 use crate::args::Args;
 use crate::cases::Variant;
 use crate::peer::{PeerKind, Programs, RELAY_WORD};
-use crate::proc::Cores;
+use crate::proc::{Cores, Division};
 use crate::report::{CaseResult, Report};
 
 /// Descriptors beside the connections: files, epoll, pipes, on either side.
@@ -64,7 +64,7 @@ fn run() -> Result<ExitCode> {
         mosquitto: args.mosquitto.clone(),
         roost: args.roost_path(),
         folder: args.folder.clone().unwrap_or_else(std::env::temp_dir),
-        cores: Cores::choose()?,
+        cores: Cores::choose(args.division())?,
     };
     let peers = present_peers(&args, &programs)?;
     programs.cores.pin_generator()?;
@@ -130,7 +130,10 @@ fn version(kind: PeerKind, programs: &Programs) -> String {
 fn print_head(report: &Report, programs: &Programs) -> Result<()> {
     let cores = programs.cores;
     println!("{}", report.machine);
-    println!("broker on core {}, generator on core {}", cores.broker, cores.generator);
+    match cores.division {
+        Division::OneEach => println!("broker on core {}, generator on core {}", cores.broker, cores.generator),
+        Division::Shared => println!("broker and generator on cores {} and {}", cores.broker, cores.generator),
+    }
     println!("{}", report.peers.values().cloned().collect::<Vec<_>>().join(", "));
     println!("medians of {} [least..most] xratio to mosquitto", report.repeat);
     if proc::is_in_memory(&programs.folder)? {

@@ -91,26 +91,39 @@ fn number_after(text: &str, label: &str) -> Result<u64> {
     Ok(number.parse()?)
 }
 
-/// One core for the broker, another for the generator.
+/// Who runs where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Division {
+    /// One core for the broker, another for the generator.
+    OneEach,
+    /// Both for both, as on a machine where nobody is told where to run.
+    Shared,
+}
+
+/// The two cores of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cores {
     pub(crate) broker: usize,
     pub(crate) generator: usize,
+    pub(crate) division: Division,
 }
 
 impl Cores {
     /// The first two that this process may use.
-    pub(crate) fn choose() -> Result<Cores> {
+    pub(crate) fn choose(division: Division) -> Result<Cores> {
         let allowed = sched_getaffinity(None)?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
         let (Some(broker), Some(generator)) = (cores.next(), cores.next()) else {
             bail!("a broker and a generator need a core each: fewer than two may be used");
         };
-        Ok(Cores { broker, generator })
+        Ok(Cores { broker, generator, division })
     }
 
     /// Runs `work` on the broker's core, for the sake of the processes that it starts there, and comes back.
     pub(crate) fn on_broker_core<T>(self, work: impl FnOnce() -> T) -> Result<T> {
+        if self.division == Division::Shared {
+            return Ok(work());
+        }
         pin(self.broker)?;
         let result = work();
         self.pin_generator()?;
@@ -118,6 +131,12 @@ impl Cores {
     }
 
     pub(crate) fn pin_generator(self) -> Result<()> {
+        if self.division == Division::Shared {
+            let mut both = CpuSet::new();
+            both.set(self.broker);
+            both.set(self.generator);
+            return sched_setaffinity(None, &both).context("pinning to two cores");
+        }
         pin(self.generator)
     }
 }

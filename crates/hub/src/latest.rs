@@ -53,6 +53,15 @@ fn is_number(value: &Value) -> bool {
     matches!(value, Value::Integer(_) | Value::Unsigned(_) | Value::Number(_))
 }
 
+/// What a message brings that was not there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Novelty {
+    /// New values at most.
+    Values,
+    /// New keys, or another kind of values: what comes next is looked at only when this was taken.
+    Keys,
+}
+
 /// A newer reading takes the place; so does any that follows one from the future, which would
 /// otherwise stand in the way of all true ones (bad-input.md J-22), and any measurement that follows
 /// a stale value: that one has the time at which we learned of it, by our clock, and the device's own
@@ -153,17 +162,22 @@ impl LatestValues {
         tenant: &TenantId,
         telemetry: &mut Telemetry,
         limits: (usize, Timestamp),
-    ) -> Result<(), PublishError> {
+    ) -> Result<Novelty, PublishError> {
         let (keys_max, arrival) = limits;
         let name = (tenant.clone(), telemetry.device.clone());
         let mut shard = self.shard(&name);
         let known = shard.entry(name).or_default();
         known.load(store, tenant, &telemetry.device)?;
+        let mut novelty = Novelty::Values;
         let mut new = HashSet::new();
         for reading in &mut telemetry.readings {
             match known.find(&reading.key) {
                 Some(old) => {
-                    if is_number(&old.value)
+                    let was_number = is_number(&old.value);
+                    if was_number != is_number(&reading.value) {
+                        novelty = Novelty::Keys;
+                    }
+                    if was_number
                         && matches!(reading.value, Value::Text(_))
                         && reading.quality == Quality::Good
                     {
@@ -178,7 +192,7 @@ impl LatestValues {
             return Err(PublishError::QuotaExceeded("the device has as many telemetry keys as it may"));
         }
         known.set_arrivals(&mut telemetry.readings, arrival);
-        Ok(())
+        Ok(if new.is_empty() { novelty } else { Novelty::Keys })
     }
 
     /// Takes readings in.

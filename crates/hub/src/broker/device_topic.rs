@@ -71,8 +71,8 @@ impl Hub {
                 let Some(telemetry) = &mut message.telemetry else {
                     return Err(PublishError::PayloadInvalid("the payload holds no readings".to_owned()));
                 };
-                self.latest.prepare(&self.store, tenant, telemetry, (self.settings.keys_max, now))?;
-                Ok(None)
+                let limits = (self.settings.keys_max, now);
+                self.latest.prepare(&self.store, tenant, telemetry, limits).map(|_novelty| None)
             }
             DeviceTopic::Reported => self
                 .report_twin(tenant, device, &message.payload, now)

@@ -61,6 +61,11 @@ impl Hub {
         published
     }
 
+    /// Whether somebody has to hear what the principal says.
+    pub(super) fn is_heard(&self, principal: &Principal) -> bool {
+        principal.dialect().is_some() && self.broker.interpreter.0.get().is_some()
+    }
+
     /// Costs a comparison for everybody who speaks no dialect.
     pub(super) fn interpret(
         &self,

@@ -14,6 +14,7 @@ mod recorded;
 pub(crate) mod recover;
 mod replay;
 mod retained;
+mod run;
 pub mod session;
 mod share;
 mod speak;

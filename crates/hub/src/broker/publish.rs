@@ -232,7 +232,7 @@ impl Hub {
 
     /// Delivers to those who subscribed from the past on while the message was on its way into the
     /// log: the reader of the log may have drawn its line before it.
-    fn deliver_late(
+    pub(super) fn deliver_late(
         &self,
         tenant: &TenantBroker,
         routing: Routing<'_>,
@@ -310,23 +310,25 @@ impl Hub {
                 record::encode_message(&tenant.id, message, recipients, durable.exactly_once(), &mut bytes);
             }
         }
-        let position = self.append_underway(&bytes)?;
+        let position = self.append_underway(&[&bytes])?;
         // A copy may know where it stood first.
         message.logged.get_or_init(|| position);
         self.counters.messages_recorded_total.increment();
         Ok(position)
     }
 
-    /// Appends a record whose effects are not in place before [`Hub::finish`].
-    pub(super) fn append_underway(&self, bytes: &[u8]) -> Result<Position, StorageError> {
+    /// Appends records whose effects are not in place before [`Hub::finish`], and gives the position of
+    /// the first.
+    pub(super) fn append_underway(&self, records: &[&[u8]]) -> Result<Position, StorageError> {
         // Held while appending, so that no checkpoint sees the position before it is noted here.
         let mut underway = lock(&self.broker.underway);
-        let position = self.store.log.append(&[bytes])?;
-        underway.positions.insert(position);
-        Ok(position)
+        let last = self.store.log.append(records)?;
+        let first = Position(last.0 + 1 - records.len() as u64);
+        underway.positions.insert(first);
+        Ok(first)
     }
 
-    /// The effects of the record at `position` are in place.
+    /// The effects of the record at `position`, and of those that were appended with it, are in place.
     pub(super) fn finish(&self, position: Position) {
         lock(&self.broker.underway).positions.remove(&position);
     }
@@ -380,7 +382,7 @@ impl Hub {
     }
 
     /// Delivers where no persistent session is concerned; whether there was anybody.
-    fn deliver_matched(
+    pub(super) fn deliver_matched(
         &self,
         matched: &Matched,
         message: &Arc<Message>,

@@ -197,7 +197,7 @@ impl Hub {
         let messages: Vec<Given> = owed.iter().filter_map(|queued| given(queued)).collect();
         let mut bytes = Vec::new();
         Record::Given { messages }.encode(&mut bytes);
-        done.given = self.append_underway(&bytes)?;
+        done.given = self.append_underway(&[&bytes])?;
         for queued in owed {
             queued.position = place(queued).unwrap_or_default();
         }

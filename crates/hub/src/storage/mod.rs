@@ -112,8 +112,9 @@ impl Durability {
 
 /// The log: records in the order in which they were appended.
 pub trait Log: Send + Sync + Debug {
-    /// Appends the records together and in order, and gives the position of the last at once;
-    /// [`Log::durability`] tells when they are durable. Never blocks on the disk.
+    /// Appends the records together and in order, and gives the position of the last at once; each of
+    /// them has the position behind the one before. [`Log::durability`] tells when they are durable.
+    /// Never blocks on the disk.
     ///
     /// # Errors
     /// [`StorageError::Full`] or [`StorageError::TooLarge`]: none of them was appended.

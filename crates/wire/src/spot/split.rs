@@ -58,7 +58,12 @@ impl Splitter {
     /// [`Broken`] for what is skipped; call again.
     pub fn next<'c>(&mut self, chunk: &mut &'c [u8]) -> Option<Result<Cow<'c, [u8]>, Broken>> {
         let mut start = if self.begun.is_empty() { None } else { Some(0) };
-        for (index, byte) in chunk.iter().enumerate() {
+        let mut index = 0;
+        while let Some(rest) = chunk.get(index..) {
+            let so_far = index.saturating_sub(start.unwrap_or(index)).saturating_add(self.begun.len());
+            let dull = self.state.dull(rest).min(MESSAGE_LENGTH_MAX.saturating_sub(so_far));
+            index = index.saturating_add(dull);
+            let Some(byte) = rest.get(dull) else { break };
             let was_between = self.state.depth == 0;
             let step = self.state.take(*byte);
             if was_between && self.state.depth > 0 {
@@ -72,7 +77,7 @@ impl Splitter {
                 step
             };
             match step {
-                Step::More => {}
+                Step::More => index = index.saturating_add(1),
                 Step::Complete => return Some(Ok(self.cut(chunk, start.unwrap_or(0), index))),
                 Step::Broken(broken) => {
                     self.begun = Vec::new();
@@ -108,6 +113,21 @@ impl Splitter {
 }
 
 impl State {
+    /// How many of the next bytes change nothing: most of a message.
+    fn dull(&self, bytes: &[u8]) -> usize {
+        if self.depth == 0 || self.is_after_line_feed {
+            return 0;
+        }
+        let end = match self.inside {
+            Inside::Escape => Some(0),
+            Inside::Text => bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n')),
+            Inside::Structure => {
+                bytes.iter().position(|byte| matches!(byte, b'"' | b'[' | b']' | b'{' | b'}' | b'\n'))
+            }
+        };
+        end.unwrap_or(bytes.len())
+    }
+
     fn take(&mut self, byte: u8) -> Step {
         let is_separator = byte == b'\n' && self.is_after_line_feed;
         match byte {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::StatusCode;
 use http_body_util::BodyExt;
-use roost_hub::broker::PublishError;
+use roost_hub::broker::{PublishError, Published};
+use roost_hub::message::Message;
 use roost_hub::storage::{Position, StorageError};
 use roost_wire::lines::{LineTooLong, Splitter};
 use roost_wire::telemetry::Format;
@@ -29,6 +30,8 @@ const REJECTED_MAX: usize = 100;
 const IN_FLIGHT_MAX: usize = 1_000;
 /// How many bytes of them.
 const IN_FLIGHT_BYTES_MAX: usize = 1024 * 1024;
+/// How many lines that came together are published together.
+const RUN_MAX: usize = 256;
 
 /// How every line is written.
 pub(super) const JSON: Said = Said::Format(Format::Json);
@@ -59,10 +62,28 @@ struct Reached {
     line: u64,
 }
 
+/// A line that was read and does not count yet.
+struct Line {
+    /// As it came, without its end.
+    bytes: Bytes,
+    found: Found,
+}
+
+/// What a line is.
+enum Found {
+    Nothing,
+    /// The next one of the messages that wait with it.
+    Readings,
+    Refused(Refused),
+}
+
 /// One stream while it is read.
 struct Stream<'a> {
     target: &'a Target<'a>,
     manner: Manner,
+    /// What was read and is published together: what came in one piece, at most.
+    run: Vec<Line>,
+    messages: Vec<Message>,
     taken: Reached,
     /// What of it survives a power cut; only this is told.
     kept: Reached,
@@ -85,6 +106,8 @@ pub(super) async fn take(
     let mut stream = Stream {
         target,
         manner,
+        run: Vec::new(),
+        messages: Vec::new(),
         taken: Reached::default(),
         kept: Reached::default(),
         documents: 0,
@@ -95,6 +118,11 @@ pub(super) async fn take(
         in_flight_bytes: 0,
     };
     let read = stream.read(body).await;
+    // What came before the fault that ended it stays.
+    let read = match (read, stream.publish().await) {
+        (Ok(()), published) => published,
+        (broken, _) => broken,
+    };
     let settled = stream.settle().await;
     stream.report(read.and(settled.map_err(Refusal::from)))
 }
@@ -148,15 +176,17 @@ impl Stream<'_> {
             while let Some(line) = splitter.next_line(&mut chunk).map_err(too_long)? {
                 self.line(&line).await?;
             }
+            self.publish().await?;
         }
         if let Some(line) = splitter.finish().map_err(too_long)? {
             self.line(&line).await?;
         }
         if is_whole && self.documents == 0 {
             // An empty body is refused as one that is read whole is.
-            self.document(b"").await?;
+            let found = self.document(&Bytes::new()).await?;
+            self.run.push(Line { bytes: Bytes::new(), found });
         }
-        Ok(())
+        self.publish().await
     }
 
     /// Whether somebody hears how far it came before it ends.
@@ -189,42 +219,64 @@ impl Stream<'_> {
             self.taken.line += 1;
             return Ok(());
         }
-        if !line.trim_ascii().is_empty() {
-            self.document(line).await?;
+        let bytes = Bytes::copy_from_slice(line);
+        let found = if line.trim_ascii().is_empty() { Found::Nothing } else { self.document(&bytes).await? };
+        self.run.push(Line { bytes, found });
+        if self.run.len() >= RUN_MAX { self.publish().await } else { Ok(()) }
+    }
+
+    async fn document(&mut self, bytes: &Bytes) -> Result<Found, Refusal> {
+        self.documents += 1;
+        loop {
+            match self.target.message(JSON, None, bytes.clone()) {
+                Ok(message) => {
+                    self.messages.push(message);
+                    return Ok(Found::Readings);
+                }
+                Err(Refused::TooFast(wait)) => {
+                    // Who is not read from sends no faster.
+                    self.publish().await?;
+                    self.settle().await?;
+                    tokio::time::sleep(wait).await;
+                }
+                Err(refused) => return Ok(Found::Refused(refused)),
+            }
         }
-        if let Some(named) = &mut self.manner.named {
-            named.stream.take(line);
+    }
+
+    /// Publishes what was read; each line counts from then on, except behind one that ends the stream.
+    async fn publish(&mut self) -> Result<(), Refusal> {
+        let Target { ingest, caller, .. } = self.target;
+        let mut each = ingest.hub.publish_run(&caller.0, std::mem::take(&mut self.messages)).into_iter();
+        for Line { bytes, found } in std::mem::take(&mut self.run) {
+            match found {
+                Found::Nothing => {}
+                Found::Refused(refused) => self.reject(refused)?,
+                Found::Readings => match each.next() {
+                    Some(Ok(published)) => self.accept(published, bytes.len()),
+                    Some(Err(error)) => self.reject(Refused::Hub(error))?,
+                    None => {}
+                },
+            }
+            if let Some(named) = &mut self.manner.named {
+                named.stream.take(&bytes);
+            }
+            // A document may have several.
+            let within = bytes.iter().filter(|byte| **byte == b'\n').count();
+            self.taken.line += 1 + u64::try_from(within).unwrap_or(u64::MAX);
         }
-        // A document may have several.
-        let within = line.iter().filter(|byte| **byte == b'\n').count();
-        self.taken.line += 1 + u64::try_from(within).unwrap_or(u64::MAX);
         if self.in_flight >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
             self.settle().await?;
         }
         Ok(())
     }
 
-    async fn document(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        let bytes = Bytes::copy_from_slice(line);
-        self.documents += 1;
-        let mut published = self.target.publish(JSON, None, bytes.clone());
-        while let Err(Refused::TooFast(wait)) = published {
-            // Who is not read from sends no faster.
-            self.settle().await?;
-            tokio::time::sleep(wait).await;
-            published = self.target.publish(JSON, None, bytes.clone());
-        }
-        match published {
-            Ok(position) => {
-                self.target.caller.seen(self.target.ingest);
-                self.taken.accepted += 1;
-                self.position = self.position.max(position);
-                self.in_flight += 1;
-                self.in_flight_bytes += line.len();
-                Ok(())
-            }
-            Err(refused) => self.reject(refused),
-        }
+    fn accept(&mut self, published: Published, length: usize) {
+        self.target.caller.seen(self.target.ingest);
+        self.taken.accepted += 1;
+        self.position = self.position.max(published.position.unwrap_or_default());
+        self.in_flight += 1;
+        self.in_flight_bytes += length;
     }
 
     /// Notes a document that cannot be taken; other refusals end the stream.

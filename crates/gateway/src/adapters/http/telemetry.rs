@@ -252,6 +252,18 @@ impl<'a> Target<'a> {
         properties: Option<Box<Properties>>,
         payload: Bytes,
     ) -> Result<Position, Refused> {
+        let message = self.message(said, properties, payload)?;
+        let published = self.ingest.hub.publish(&self.caller.0, message).map_err(Refused::Hub)?;
+        Ok(published.position.unwrap_or_default())
+    }
+
+    /// A payload with its readings, ready to be published. It has had its turn.
+    pub(super) fn message(
+        &self,
+        said: Said,
+        properties: Option<Box<Properties>>,
+        payload: Bytes,
+    ) -> Result<Message, Refused> {
         let hub = &self.ingest.hub;
         let mut message = Message::new(self.topic.clone(), payload, hub.now());
         if self.caller.0.device().is_some() {
@@ -269,7 +281,6 @@ impl<'a> Target<'a> {
         })?;
         message.telemetry = Some(Box::new(Telemetry { device: self.device.clone(), readings }));
         message.qos = QoS::AtLeastOnce;
-        let published = hub.publish(&self.caller.0, message).map_err(Refused::Hub)?;
-        Ok(published.position.unwrap_or_default())
+        Ok(message)
     }
 }

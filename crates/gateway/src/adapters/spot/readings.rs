@@ -37,6 +37,67 @@ pub(super) struct Batch {
     readings: Vec<Reading>,
     /// The same as JSON, an array that is not closed yet.
     payload: Vec<u8>,
+    keys: Keys,
+}
+
+/// How many keys are remembered; a Spot has about a dozen.
+const KEYS_MAX: usize = 64;
+
+/// The keys that came lately: each hit has the same ones, in the same order.
+#[derive(Debug, Default)]
+struct Keys {
+    known: Vec<Key>,
+    /// Where the next one probably stands.
+    next: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Key {
+    /// As in `hit.antenna`.
+    name: Arc<str>,
+    /// Where the member's name begins in there.
+    member: usize,
+    /// As it is written in JSON, with the colon behind it.
+    written: Arc<[u8]>,
+}
+
+impl Keys {
+    /// The key of a member; `None` when it can be none.
+    fn find(&mut self, resource: &str, member: &str) -> Option<Key> {
+        let is_it = |key: &Key| key.is_of(resource, member);
+        let place = match self.known.get(self.next).filter(|key| is_it(key)) {
+            Some(_) => Some(self.next),
+            None => self.known.iter().position(is_it),
+        };
+        if let Some(place) = place {
+            self.next = place + 1;
+            return self.known.get(place).cloned();
+        }
+        let key = Key::new(resource, member)?;
+        if self.known.len() < KEYS_MAX {
+            self.known.push(key.clone());
+            self.next = self.known.len();
+        }
+        Some(key)
+    }
+}
+
+impl Key {
+    fn new(resource: &str, member: &str) -> Option<Self> {
+        let name = if resource.is_empty() { member.to_owned() } else { [resource, ".", member].concat() };
+        if name.len() > KEY_LENGTH_MAX || name.bytes().any(|byte| byte.is_ascii_control()) {
+            return None;
+        }
+        let written = format!("{}:", json!(name)).into_bytes();
+        Some(Self { member: name.len() - member.len(), name: Arc::from(name), written: Arc::from(written) })
+    }
+
+    fn is_of(&self, resource: &str, member: &str) -> bool {
+        self.name.get(self.member..) == Some(member)
+            && self.name.get(..self.member).is_some_and(|before| {
+                before.strip_suffix('.').map_or(before.is_empty() && resource.is_empty(), |of| of == resource)
+            })
+    }
 }
 
 /// When a message says that it happened.
@@ -88,18 +149,13 @@ impl Batch {
                 telemetry::Value::Text(text) => Value::Text(Arc::from(&**text)),
                 telemetry::Value::Gap => continue,
             };
-            let key: Arc<str> = Arc::from([resource, ".", &field.name].concat());
-            if key.len() <= KEY_LENGTH_MAX && !key.bytes().any(|byte| byte.is_ascii_control()) {
-                self.put(Reading { key, ts: Timestamp(ts), value, quality });
-            }
+            self.put((resource, &field.name), (ts, value, quality));
         }
         if resource != "hit" {
-            let value = Value::Text(Arc::from(action));
-            self.put(Reading { key: Arc::from("presence.action"), ts: Timestamp(ts), value, quality });
+            self.put((resource, "action"), (ts, Value::Text(Arc::from(action)), quality));
         }
         if let Some(count) = count {
-            let value = Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
-            self.put(Reading { key: Arc::from("presences"), ts: Timestamp(ts), value, quality });
+            self.put(("", "presences"), (ts, counted(count), quality));
         }
         self.payload.extend_from_slice(b"}}");
     }
@@ -109,15 +165,16 @@ impl Batch {
         self.payload.extend_from_slice(format!("{{\"ts\":{ts},\"values\":{{").as_bytes());
     }
 
-    fn put(&mut self, reading: Reading) {
+    /// A member whose name cannot be a key is left out.
+    fn put(&mut self, (resource, member): (&str, &str), (ts, value, quality): (i64, Value, Quality)) {
+        let Some(key) = self.keys.find(resource, member) else { return };
         if self.payload.last() != Some(&b'{') {
             self.payload.push(b',');
         }
+        self.payload.extend_from_slice(&key.written);
         // Writing to memory cannot fail, and neither can a text or a finite number.
-        drop(serde_json::to_writer(&mut self.payload, &*reading.key));
-        self.payload.push(b':');
-        drop(serde_json::to_writer(&mut self.payload, &reading.value));
-        self.readings.push(reading);
+        drop(serde_json::to_writer(&mut self.payload, &value));
+        self.readings.push(Reading { key: key.name, ts: Timestamp(ts), value, quality });
     }
 
     /// An item is gone without having been told to be.
@@ -129,15 +186,10 @@ impl Batch {
     ) {
         let ts = times.next("presence", now.0);
         self.begin(ts);
-        let texts =
-            [("presence.item_code", code), ("presence.item_codetype", kind), ("presence.action", "delete")];
-        let quality = Quality::Stale;
-        for (key, text) in texts {
-            let value = Value::Text(Arc::from(text));
-            self.put(Reading { key: Arc::from(key), ts: Timestamp(ts), value, quality });
+        for (member, text) in [("item_code", code), ("item_codetype", kind), ("action", "delete")] {
+            self.put(("presence", member), (ts, Value::Text(Arc::from(text)), Quality::Stale));
         }
-        let value = Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
-        self.put(Reading { key: Arc::from("presences"), ts: Timestamp(ts), value, quality });
+        self.put(("", "presences"), (ts, counted(count), Quality::Stale));
         self.payload.extend_from_slice(b"}}");
     }
 
@@ -151,6 +203,10 @@ impl Batch {
         message.telemetry = Some(Box::new(Telemetry { device: device.clone(), readings }));
         message
     }
+}
+
+fn counted(count: usize) -> Value {
+    Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 /// The longest key, in bytes.

@@ -1,7 +1,7 @@
 //! A request's body that has to come at a pace.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,18 +37,22 @@ pub(crate) struct PacedBody {
     /// The silence that a stream may keep; `None` asks for a rate.
     idle_max: Option<Duration>,
     begun: Instant,
+    /// Since when nothing was there although it was asked for.
+    silent_since: Option<Instant>,
     received: u32,
+    /// Rings at the deadline, or before: it is moved only when it rings, not with each piece.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl PacedBody {
     pub(crate) fn new(incoming: Incoming, idle_max: Option<Duration>) -> Self {
-        Self { incoming, idle_max, begun: Instant::now(), received: 0, timer: None }
+        Self { incoming, idle_max, begun: Instant::now(), silent_since: None, received: 0, timer: None }
     }
 
-    fn deadline(&self) -> Instant {
+    fn deadline(&mut self) -> Instant {
+        let silent_since = *self.silent_since.get_or_insert_with(Instant::now);
         match self.idle_max {
-            Some(idle_max) => Instant::now() + idle_max,
+            Some(idle_max) => silent_since + idle_max,
             None => self.begun + GRACE + Duration::from_secs(1) * (self.received / RATE_MIN),
         }
     }
@@ -63,7 +67,7 @@ impl Body for PacedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
-            self.timer = None;
+            self.silent_since = None;
             if let Some(Ok(frame)) = &frame
                 && let Some(data) = frame.data_ref()
             {
@@ -73,7 +77,12 @@ impl Body for PacedBody {
         }
         let deadline = self.deadline();
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        timer.as_mut().poll(context).map(|()| Some(Err(TooSlow.into())))
+        ready!(timer.as_mut().poll(context));
+        if Instant::now() < deadline {
+            timer.as_mut().reset(deadline);
+            ready!(timer.as_mut().poll(context));
+        }
+        Poll::Ready(Some(Err(TooSlow.into())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,5 +1,6 @@
 //! One request of a registered Spot: its events are taken while it is open.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,11 +79,16 @@ pub(super) async fn take(shared: &Arc<Shared>, found: Registered, body: Body) ->
 
 impl Stream<'_> {
     async fn read(&mut self, mut body: Body) -> Result<(), Problem> {
+        let mut timer = pin!(sleep_until(Instant::now()));
         loop {
-            let flush_at = self.flush_at.unwrap_or_else(Instant::now);
+            if let Some(flush_at) = self.flush_at
+                && flush_at != timer.deadline()
+            {
+                timer.as_mut().reset(flush_at);
+            }
             let mut next = tokio::select! {
                 frame = body.frame() => frame,
-                () = sleep_until(flush_at), if self.flush_at.is_some() => {
+                () = timer.as_mut(), if self.flush_at.is_some() => {
                     self.flush()?;
                     continue;
                 }

@@ -131,8 +131,12 @@ fn print_head(report: &Report, programs: &Programs) -> Result<()> {
     let cores = programs.cores;
     println!("{}", report.machine);
     match cores.division {
-        Division::OneEach => println!("broker on core {}, generator on core {}", cores.broker, cores.generator),
-        Division::Shared => println!("broker and generator on cores {} and {}", cores.broker, cores.generator),
+        Division::OneEach => {
+            println!("broker on core {}, generator on core {}", cores.broker, cores.generator)
+        }
+        Division::Shared => {
+            println!("broker and generator on cores {} and {}", cores.broker, cores.generator)
+        }
     }
     println!("{}", report.peers.values().cloned().collect::<Vec<_>>().join(", "));
     println!("medians of {} [least..most] xratio to mosquitto", report.repeat);

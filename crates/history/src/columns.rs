@@ -8,12 +8,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    Float64Builder, Int64Builder, StringBuilder, StringDictionaryBuilder, TimestampMillisecondBuilder,
-};
+use arrow_array::builder::{ArrayBuilder as _, Int64Builder, StringBuilder, StringDictionaryBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow_buffer::NullBufferBuilder;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -138,17 +137,19 @@ impl Names {
     }
 }
 
-/// Rows on their way into columns.
+/// Rows on their way into columns. Most have a number and nothing else, so `int` and `text` are filled
+/// up only when one has.
 pub(crate) struct Columns {
     layout: Layout,
     device: Names,
     key: Names,
-    ts: TimestampMillisecondBuilder,
-    value: Float64Builder,
+    ts: Vec<i64>,
+    value: Vec<f64>,
+    has_value: NullBufferBuilder,
     int: Int64Builder,
     text: StringBuilder,
     quality: Names,
-    position: Int64Builder,
+    position: Vec<i64>,
 }
 
 impl Columns {
@@ -157,12 +158,13 @@ impl Columns {
             layout,
             device: Names::default(),
             key: Names::default(),
-            ts: TimestampMillisecondBuilder::new(),
-            value: Float64Builder::new(),
+            ts: Vec::new(),
+            value: Vec::new(),
+            has_value: NullBufferBuilder::new(ROW_GROUP_LENGTH),
             int: Int64Builder::new(),
             text: StringBuilder::new(),
             quality: Names::default(),
-            position: Int64Builder::new(),
+            position: Vec::new(),
         }
     }
 
@@ -174,6 +176,11 @@ impl Columns {
         rows: impl IntoIterator<Item = RowRef<'a>>,
     ) {
         let before = self.len();
+        let rows = rows.into_iter();
+        let more = rows.size_hint().0;
+        self.ts.reserve(more);
+        self.value.reserve(more);
+        self.position.reserve(more);
         for row in rows {
             self.push(&row);
         }
@@ -183,64 +190,68 @@ impl Columns {
     }
 
     fn push(&mut self, row: &RowRef<'_>) {
-        self.ts.append_value(row.ts.0);
         self.quality.push(quality_name(row.quality), 1);
-        self.position.append_value(row.position.0.cast_signed());
-        let mut int = None;
+        let (mut number, mut int, mut text) = (None, None, None);
+        let digits;
         match row.value {
             ValueRef::Boolean(value) => {
-                self.value.append_value(f64::from(u8::from(value)));
-                self.text.append_value(if value { "true" } else { "false" });
+                number = Some(f64::from(u8::from(value)));
+                text = Some(if value { "true" } else { "false" });
             }
             ValueRef::Integer(value) => {
-                self.value.append_value(value as f64);
-                self.text.append_null();
+                number = Some(value as f64);
                 int = (value.unsigned_abs() > EXACT_MAX).then_some(value);
             }
             ValueRef::Unsigned(value) => {
-                self.value.append_value(value as f64);
+                number = Some(value as f64);
                 match i64::try_from(value) {
-                    Ok(small) => {
-                        self.text.append_null();
-                        int = (value > EXACT_MAX).then_some(small);
+                    Ok(small) => int = (value > EXACT_MAX).then_some(small),
+                    Err(_large) => {
+                        digits = value.to_string();
+                        text = Some(digits.as_str());
                     }
-                    Err(_large) => self.text.append_value(value.to_string()),
                 }
             }
-            ValueRef::Number(value) => {
-                self.value.append_value(value);
-                self.text.append_null();
-            }
-            ValueRef::Text(text) => {
-                self.value.append_null();
-                self.text.append_value(text);
-            }
-            ValueRef::Gap => {
-                self.value.append_null();
-                self.text.append_null();
-            }
+            ValueRef::Number(value) => number = Some(value),
+            ValueRef::Text(value) => text = Some(value),
+            ValueRef::Gap => {}
         }
-        self.int.append_option(int);
+        if let Some(int) = int {
+            self.int.append_nulls(self.len().saturating_sub(self.int.len()));
+            self.int.append_value(int);
+        }
+        if let Some(text) = text {
+            self.text.append_nulls(self.len().saturating_sub(self.text.len()));
+            self.text.append_value(text);
+        }
+        self.has_value.append(number.is_some());
+        self.value.push(number.unwrap_or_default());
+        self.ts.push(row.ts.0);
+        self.position.push(row.position.0.cast_signed());
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ts.values_slice().len()
+        self.ts.len()
     }
 
     /// The columns so far; the next rows begin new ones.
     pub(crate) fn finish(self) -> Result<RecordBatch, ArrowError> {
-        let Self { layout, device, key, mut ts, mut value, mut int, mut text, quality, mut position } = self;
+        let count = self.len();
+        let Self { layout, device, key, ts, value, mut has_value, mut int, mut text, quality, position } =
+            self;
+        int.append_nulls(count.saturating_sub(int.len()));
+        text.append_nulls(count.saturating_sub(text.len()));
         let mut columns: Vec<ArrayRef> = vec![
             device.finish(),
             key.finish(),
-            Arc::new(ts.finish().with_timezone("UTC")),
-            Arc::new(value.finish()),
+            Arc::new(TimestampMillisecondArray::from(ts).with_timezone("UTC")),
+            Arc::new(Float64Array::new(value.into(), has_value.finish())),
             Arc::new(int.finish()),
             Arc::new(text.finish()),
             quality.finish(),
         ];
         if layout == Layout::Stored {
-            columns.push(Arc::new(position.finish()));
+            columns.push(Arc::new(Int64Array::from(position)));
         }
         RecordBatch::try_new(schema(layout), columns)
     }

@@ -27,6 +27,8 @@ use crate::tail::{Tail, TenantRows};
 
 /// Rows that are decoded at once.
 const BATCH_LENGTH: usize = 2_048;
+/// Rows that are fetched at once to be written.
+const GATHERED_LENGTH: usize = 512;
 /// Footers that are kept in memory; when there are more, all are forgotten and read again.
 const FOOTERS_LENGTH_MAX: usize = 512;
 
@@ -65,9 +67,10 @@ pub(crate) fn write(file: &File, tail: &Tail, rows: &TenantRows<'_>) -> Result<(
     for series in &rows.series {
         let mut left = series.rows.as_slice();
         while !left.is_empty() {
-            let room = ROW_GROUP_LENGTH.saturating_sub(columns.len());
+            let room = ROW_GROUP_LENGTH.saturating_sub(columns.len()).min(GATHERED_LENGTH);
             let (now, later) = left.split_at_checked(room).unwrap_or((left, &[]));
-            let found = now.iter().filter_map(|index| tail.at(*index));
+            // They lie far apart in memory: fetched one after the other, the waits overlap.
+            let found: Vec<_> = now.iter().filter_map(|index| tail.at(*index)).collect();
             columns.push_all(series.device.as_str(), series.key, found);
             left = later;
             if columns.len() >= ROW_GROUP_LENGTH {

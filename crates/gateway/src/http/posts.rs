@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use roost_hub::principal::Principal;
+use roost_hub::time::Timestamp;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -68,6 +69,24 @@ pub(super) enum Served {
     Until(Stream, Vec<u8>),
 }
 
+/// What says that readings are kept; it is the same for a second.
+#[derive(Default)]
+struct Answer {
+    second: i64,
+    text: String,
+}
+
+impl Answer {
+    fn at(&mut self, now: Timestamp) -> &str {
+        let second = now.0.div_euclid(1_000);
+        if self.text.is_empty() || second != self.second {
+            self.second = second;
+            self.text = format!("HTTP/1.1 204 No Content\r\ndate: {}\r\n\r\n", date::written(now));
+        }
+        &self.text
+    }
+}
+
 /// Serves posts of readings until something else comes. `buffer` begins with a whole head, which has
 /// `length` bytes.
 pub(super) async fn serve(
@@ -76,18 +95,21 @@ pub(super) async fn serve(
     mut length: usize,
     (peer, shutdown): (&mqtt::Peer, &watch::Receiver<bool>),
 ) -> Served {
+    let mut answer = Answer::default();
     loop {
         let Some(taken) = take(server, &buffer, length, peer).await else {
             return Served::Until(stream, buffer);
         };
-        let (whole, answer) = match taken {
+        let whole = match taken {
             Ok(taken) => taken,
             Err(problem) => {
                 refuse::<()>(stream, &problem).await;
                 return Served::All;
             }
         };
-        if stream.write_all(answer.as_bytes()).await.is_err() || stream.flush().await.is_err() {
+        if stream.write_all(answer.at(server.hub.now()).as_bytes()).await.is_err()
+            || stream.flush().await.is_err()
+        {
             return Served::All;
         }
         buffer.drain(..whole);
@@ -107,14 +129,14 @@ pub(super) async fn serve(
     }
 }
 
-/// Takes the request at the beginning of what was read; its length and its answer. `None` where it
-/// is not for here: nothing has been done then.
+/// Takes the request at the beginning of what was read; its length, once its readings are kept. `None`
+/// where it is not for here: nothing has been done then.
 async fn take(
     server: &Admitted,
     buffer: &[u8],
     length: usize,
     peer: &mqtt::Peer,
-) -> Option<Result<(usize, String), Problem>> {
+) -> Option<Result<usize, Problem>> {
     let (head, behind) = buffer.split_at_checked(length)?;
     let head = Head::parse(head).ok()?;
     let post = Post::of(&head, behind)?;
@@ -132,13 +154,7 @@ async fn take(
         Taken::Not => return None,
     };
     let durable = poll_fn(|context| server.durable.poll_reached(position, context)).await;
-    Some(match durable {
-        Ok(()) => {
-            let date = date::written(server.hub.now());
-            Ok((whole, format!("HTTP/1.1 204 No Content\r\ndate: {date}\r\n\r\n")))
-        }
-        Err(error) => Err(error.into()),
-    })
+    Some(durable.map(|_reached| whole).map_err(Problem::from))
 }
 
 async fn recognise(
@@ -152,4 +168,18 @@ async fn recognise(
     })?;
     // Who is no device has no readings of its own, and is told so by the router.
     Ok(principal.filter(|principal| principal.device().is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_the_date_of_its_second() {
+        let mut answer = Answer::default();
+        for (millis, time) in [(0, "00:00:00"), (999, "00:00:00"), (1_000, "00:00:01"), (999, "00:00:00")] {
+            let text = format!("HTTP/1.1 204 No Content\r\ndate: Thu, 01 Jan 1970 {time} GMT\r\n\r\n");
+            assert_eq!(answer.at(Timestamp(millis)), text);
+        }
+    }
 }

@@ -36,11 +36,11 @@ fuzz_target!(|input: &[u8]| {
             let answer =
                 Answer { receipt, ..Answer::content(ContentFormat::JSON, vec![b'1'; datagram.len() * 9]) };
             match (request.observe, body) {
-                (Some(0), _) => match endpoint.observe(&ticket) {
+                (Some(0), _) => match endpoint.observe(now, &ticket) {
                     Some(id) => endpoint.answer_observed(now, (&ticket, id), answer, &mut out),
                     None => endpoint.answer(now, &ticket, answer, &mut out),
                 },
-                (Some(_), _) => endpoint.unobserve(&ticket),
+                (Some(_), _) => drop(endpoint.unobserve(&ticket)),
                 (None, Ok(_)) => endpoint.answer(now, &ticket, answer, &mut out),
                 (None, Err(error)) => endpoint.answer(now, &ticket, Answer::new(error.code()), &mut out),
             }

@@ -18,7 +18,9 @@ pub use assemble::{AssembleError, Assembled, Assembler, AssemblerOptions};
 pub use block::{Block, SZX_MAX};
 pub use code::Code;
 pub use echo::{ECHO_LENGTH, EchoKey};
-pub use endpoint::{Counts, Endpoint, EndpointOptions, Event, ObservationId, Output, Ticket};
+pub use endpoint::{
+    Counts, Endpoint, EndpointOptions, Event, ObservationId, Output, SEQUENCE_MILLIS, Ticket,
+};
 pub use format::ContentFormat;
 pub use message::{DecodeError, Head, Kind, Message, Token, decode, encode_payload};
 pub use option::{OptionWriter, Options, is_critical, number};

@@ -275,7 +275,7 @@ fn an_answer_that_is_not_wanted_is_not_sent() {
 fn a_peer_whose_association_ends_is_forgotten_with_all_that_it_had() {
     let mut world = World::secure();
     let ticket = world.ask(peer(1), &request(Code::GET, 1).path("me/twin").uint(6, 0));
-    let id = world.endpoint.observe(&ticket).unwrap();
+    let id = world.endpoint.observe(world.now, &ticket).unwrap();
     world.answer(&ticket, Answer { receipt: Some(3), ..changed() });
     world.endpoint.forget(peer(1));
     assert_eq!(world.events(), [Event::Ended(id), Event::Lost(3)]);

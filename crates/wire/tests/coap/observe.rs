@@ -12,7 +12,7 @@ fn state(number: u32) -> Answer {
 
 fn observe(world: &mut World, from: u16, request: &Build) -> ObservationId {
     let ticket = world.ask(peer(from), request);
-    let id = world.endpoint.observe(&ticket).unwrap();
+    let id = world.endpoint.observe(world.now, &ticket).unwrap();
     let ((), sent) = world.with_output(|endpoint, now, out| {
         endpoint.answer_observed(now, (&ticket, id), state(0), out);
     });
@@ -113,7 +113,7 @@ fn c_20_an_unproven_observer_is_sent_no_more_than_three_times_what_came_from_the
     let mut world = World::new();
     let registration = register(7).option(15, "token=abcdefgh");
     let ticket = world.ask(peer(1), &registration);
-    let id = world.endpoint.observe(&ticket).unwrap();
+    let id = world.endpoint.observe(world.now, &ticket).unwrap();
     let large = || Answer::content(ContentFormat::JSON, vec![b'1'; 5_000]);
     let mut total = 0;
     let ((), sent) = world.with_output(|endpoint, now, out| {
@@ -157,17 +157,17 @@ fn c_21_a_peer_has_so_many_observations() {
         observe(&mut world, 1, &register(id));
     }
     let ticket = world.ask(peer(1), &register(3));
-    assert_eq!(world.endpoint.observe(&ticket), None);
+    assert_eq!(world.endpoint.observe(world.now, &ticket), None);
     observe(&mut world, 2, &register(1));
     observe(&mut world, 2, &register(2));
     let ticket = world.ask(peer(2), &register(3));
-    assert_eq!(world.endpoint.observe(&ticket), None);
+    assert_eq!(world.endpoint.observe(world.now, &ticket), None);
     assert_eq!(world.endpoint.observations(), 5);
     // One that ends makes room.
     let ticket = world.ask(peer(1), &request(Code::GET, 0).path("me/twin").uint(6, 1));
     world.endpoint.unobserve(&ticket);
     let ticket = world.ask(peer(2), &register(4));
-    assert!(world.endpoint.observe(&ticket).is_some());
+    assert!(world.endpoint.observe(world.now, &ticket).is_some());
 }
 
 #[test]
@@ -209,4 +209,68 @@ fn what_was_told_is_known_when_it_is_acknowledged() {
     world.now += at(1_000);
     world.give(peer(1), &empty(Kind::Acknowledgement, message.id));
     assert_eq!(world.events(), [Event::Delivered(9)]);
+}
+
+#[test]
+fn a_registration_under_the_same_token_goes_on_with_the_numbers() {
+    let mut world = World::secure();
+    let id = observe(&mut world, 1, &register(7));
+    let mut last = 0;
+    for number in 1..5 {
+        let sent = change(&mut world, id, number);
+        last = uint(&one(&sent), 6).unwrap();
+        acknowledge(&mut world, 1, &sent);
+        world.wait(60);
+    }
+    let mut again = register(8);
+    again.head.token = register(7).head.token;
+    let ticket = world.ask(peer(1), &again);
+    let id = world.endpoint.observe(world.now, &ticket).unwrap();
+    let ((), sent) = world.with_output(|endpoint, now, out| {
+        endpoint.answer_observed(now, (&ticket, id), state(5), out);
+    });
+    // RFC 7641 section 3.4: otherwise the device takes it for an old one that was late.
+    assert!(uint(&one(&sent), 6).unwrap() > last);
+}
+
+#[test]
+fn numbers_follow_the_time_so_that_they_are_later_after_a_restart() {
+    let number = |sequence_start, now| {
+        let options = EndpointOptions { is_secure: true, sequence_start, ..EndpointOptions::default() };
+        let mut world = World::with(options);
+        world.now = at(now);
+        let ticket = world.ask(peer(1), &register(7));
+        let id = world.endpoint.observe(world.now, &ticket).unwrap();
+        let ((), sent) = world.with_output(|endpoint, now, out| {
+            endpoint.answer_observed(now, (&ticket, id), state(0), out);
+        });
+        uint(&one(&sent), 6).unwrap()
+    };
+    let (before, after) = (number(1_000, 16_000), number(3_000, 0));
+    assert_eq!((before, after), (2_000, 3_000));
+    assert_eq!(number(0xFF_FFFF, 32), 1, "they begin again from zero");
+}
+
+#[test]
+fn a_device_that_slept_through_a_notification_is_answered_when_it_wakes() {
+    let mut world = World::secure();
+    let id = observe(&mut world, 1, &register(7));
+    world.endpoint.changed(world.now, id);
+    let ((), slept) = world.with_output(|endpoint, now, out| {
+        let id = endpoint.next_notification().unwrap();
+        endpoint.notify(now, id, Answer { receipt: Some(1), ..state(1) }, out);
+    });
+    assert!(!world.wait(20_000).is_empty());
+    let ticket = world.ask(peer(1), &request(Code::GET, 9).path("me/commands"));
+    let sent = world.answer(&ticket, Answer { receipt: Some(2), ..state(2) });
+    let [(_, acknowledgement), (_, answer)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(decode(acknowledgement).unwrap().code, Code::EMPTY);
+    let answer = decode(answer).unwrap();
+    assert_eq!((answer.kind, answer.payload), (Kind::Confirmable, &b"2"[..]));
+    assert_eq!(world.events(), [Event::Lost(1)]);
+    let late = one(&slept).id;
+    assert!(world.give(peer(1), &empty(Kind::Acknowledgement, late)).1.is_empty());
+    world.give(peer(1), &empty(Kind::Acknowledgement, answer.id));
+    assert_eq!(world.events(), [Event::Delivered(2)]);
+    assert_eq!(one(&tell(&mut world, 3)).payload, b"3", "what it missed is told");
 }

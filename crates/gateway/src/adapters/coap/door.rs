@@ -13,7 +13,8 @@ use roost_hub::id::CredentialId;
 use roost_hub::principal::{Actor, Principal};
 use roost_hub::storage::Position;
 use roost_wire::coap::{
-    Answer, Assembler, Code, Endpoint, EndpointOptions, Event, ObservationId, Output, Request, Ticket,
+    Answer, Assembler, Code, Endpoint, EndpointOptions, Event, ObservationId, Output, Request,
+    SEQUENCE_MILLIS, Ticket,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -115,7 +116,9 @@ impl Door {
         (transport, tls): (Transport, Option<Arc<Tls>>),
     ) -> Self {
         let is_secure = transport == Transport::Secure;
-        let options = EndpointOptions { is_secure, ..EndpointOptions::default() };
+        let ticks = (shared.hub.now().0 / i64::from(SEQUENCE_MILLIS)) & 0xFF_FFFF;
+        let sequence_start = u32::try_from(ticks).unwrap_or_default();
+        let options = EndpointOptions { is_secure, sequence_start, ..EndpointOptions::default() };
         let seed = shared.hub.random_bytes();
         let start = shared.hub.clock().now();
         Self {

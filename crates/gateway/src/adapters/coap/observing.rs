@@ -71,7 +71,7 @@ impl Door {
     ) -> Result<Done, Answer> {
         let device = acting(&principal)?;
         let too_many = || come_again(Code::TOO_MANY, COME_AGAIN, "too many observations: end some");
-        let id = self.endpoint.observe(ticket).ok_or_else(too_many)?;
+        let id = self.endpoint.observe(self.now, ticket).ok_or_else(too_many)?;
         // The number may have been that of an observation that this one replaces.
         self.handle_events();
         let (hub, changes) = (Arc::clone(&self.shared.hub), Arc::clone(&self.changes));

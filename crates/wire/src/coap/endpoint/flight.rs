@@ -30,6 +30,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Whether it is a notification that was not acknowledged in time.
+    fn is_slept_through(&self) -> bool {
+        self.retransmitted > 0 && self.flight.observation.is_some()
+    }
+
     pub(super) fn receipts(&self) -> impl Iterator<Item = u64> {
         std::iter::once(&self.flight).chain(&self.waiting).filter_map(|message| message.receipt)
     }
@@ -53,6 +58,16 @@ impl Endpoint {
             self.events.extend(message.receipt.map(Event::Lost));
             return;
         };
+        // A device that slept through a notification and asks now is not to wait until that is sent
+        // again; it is told of the latest afterwards.
+        let is_overtaken =
+            |outbox: &mut Box<Outbox>| message.observation.is_none() && outbox.is_slept_through();
+        let mut waiting = VecDeque::new();
+        if let Some(outbox) = peer.outbox.take_if(is_overtaken) {
+            self.events.extend(outbox.flight.receipt.map(Event::Lost));
+            outbox.flight.observation.into_iter().for_each(|id| self.observations.mark_stale(id));
+            waiting = outbox.waiting;
+        }
         if let Some(outbox) = &mut peer.outbox {
             if outbox.waiting.len() < waiting_max {
                 outbox.waiting.push_back(message);
@@ -65,8 +80,7 @@ impl Endpoint {
         if peer.spend(message.bytes.len()) {
             out.push(address, |out| out.extend_from_slice(&message.bytes));
         }
-        let outbox =
-            Outbox { flight: message, retransmitted: 0, timeout, timeout_at, waiting: VecDeque::new() };
+        let outbox = Outbox { flight: message, retransmitted: 0, timeout, timeout_at, waiting };
         peer.outbox = Some(Box::new(outbox));
         self.timers.push(Reverse((timeout_at, Timer::Retransmit(address))));
     }

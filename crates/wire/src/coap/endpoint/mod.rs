@@ -24,7 +24,7 @@ use buckets::Buckets;
 use observe::Observations;
 use peer::{Exchange, Peer, Progress};
 
-pub use observe::ObservationId;
+pub use observe::{ObservationId, SEQUENCE_MILLIS};
 
 /// RFC 7252 section 4.8.2: for how long a message id is not used again for something else.
 const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
@@ -59,6 +59,9 @@ pub struct EndpointOptions {
     pub observations_max: usize,
     /// How long after a notification the next one goes out, at the earliest.
     pub notify_every: Duration,
+    /// The number of a notification at time zero (RFC 7641 section 4.4), one more every
+    /// [`SEQUENCE_MILLIS`]: from the wall clock it is later after a restart, too.
+    pub sequence_start: u32,
     /// Non-confirmable requests in a second from one network; loopback is exempt.
     pub non_confirmable_rate: u32,
     /// Whether the layer below has proven the addresses of peers (DTLS).
@@ -79,6 +82,7 @@ impl Default for EndpointOptions {
             observations_per_peer_max: 32,
             observations_max: 1_000_000,
             notify_every: Duration::from_millis(50),
+            sequence_start: 1,
             non_confirmable_rate: 1_000,
             is_secure: false,
         }

@@ -12,6 +12,9 @@ use crate::coap::message::{Head, Kind, Token};
 
 /// The numbers of notifications have 24 bits (RFC 7641 section 4.4).
 const SEQUENCE_MASK: u32 = 0xFF_FFFF;
+/// How long each number lasts, in milliseconds, while nothing is told: numbers follow the time, so that
+/// they go on where they were after a new registration, and after a restart of ours.
+pub const SEQUENCE_MILLIS: u32 = 16;
 
 /// One observation, as long as it lasts; then the number may be another one's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +55,13 @@ impl Observations {
         self.places.get_mut(id.0 as usize)?.as_mut()
     }
 
+    /// The observer has yet to be told of the latest.
+    pub(super) fn mark_stale(&mut self, id: ObservationId) {
+        if let Some(observation) = self.get_mut(id) {
+            observation.is_stale = true;
+        }
+    }
+
     fn insert(&mut self, observation: Observation) -> ObservationId {
         if let Some(id) = self.free.pop()
             && let Some(place) = self.places.get_mut(id.0 as usize)
@@ -80,8 +90,10 @@ impl Endpoint {
     /// Registers an observer under its token; in place of one that it registered under the same.
     /// `None` when the peer, or all peers together, have as many as they may. Answer the request
     /// with [`Endpoint::answer_observed`].
-    pub fn observe(&mut self, ticket: &Ticket) -> Option<ObservationId> {
-        self.unobserve(ticket);
+    pub fn observe(&mut self, now: Duration, ticket: &Ticket) -> Option<ObservationId> {
+        // RFC 7641 section 4.1: it replaces the old one, whose numbers it goes on with.
+        let before = self.unobserve(ticket);
+        let sequence = self.later(now, before);
         let peer = self.peers.get_mut(&ticket.peer)?;
         let is_full = peer.observations.len() >= self.options.observations_per_peer_max
             || self.observations.len() >= self.options.observations_max;
@@ -91,7 +103,7 @@ impl Endpoint {
         let observation = Observation {
             peer: ticket.peer,
             token: ticket.token,
-            sequence: 1,
+            sequence,
             is_stale: false,
             turn: Turn::Unknown,
             next_at: Duration::ZERO,
@@ -101,16 +113,29 @@ impl Endpoint {
         Some(id)
     }
 
-    /// Ends the observation that the peer registered under the request's token.
-    pub fn unobserve(&mut self, ticket: &Ticket) {
+    /// The number of a notification now: by the time, and above the one before.
+    fn later(&self, now: Duration, before: Option<u32>) -> u32 {
+        let ticks = (now.as_millis() / u128::from(SEQUENCE_MILLIS)) & u128::from(SEQUENCE_MASK);
+        let by_time = self.options.sequence_start.wrapping_add(u32::try_from(ticks).unwrap_or_default());
+        let next = before.map_or(by_time, |before| before.wrapping_add(1)) & SEQUENCE_MASK;
+        // RFC 7641 section 3.4: of two numbers the later one is at most half of all numbers ahead.
+        let ahead = by_time.wrapping_sub(next) & SEQUENCE_MASK;
+        if ahead <= SEQUENCE_MASK / 2 { by_time & SEQUENCE_MASK } else { next }
+    }
+
+    /// Ends the observation that the peer registered under the request's token; gives the number of
+    /// its last notification.
+    pub fn unobserve(&mut self, ticket: &Ticket) -> Option<u32> {
         let observations = &mut self.observations;
-        let Some(peer) = self.peers.get(&ticket.peer) else { return };
-        let is_it = |id: &&ObservationId| {
-            observations.get_mut(**id).is_some_and(|observation| observation.token == ticket.token)
+        let peer = self.peers.get(&ticket.peer)?;
+        let number_of = |id: ObservationId| {
+            let observation =
+                observations.get_mut(id).filter(|observation| observation.token == ticket.token);
+            observation.map(|observation| (id, observation.sequence))
         };
-        if let Some(id) = peer.observations.iter().find(is_it).copied() {
-            self.end(id);
-        }
+        let (id, sequence) = peer.observations.iter().copied().find_map(number_of)?;
+        self.end(id);
+        Some(sequence)
     }
 
     /// Ends an observation; it is told as an event.
@@ -189,11 +214,15 @@ impl Endpoint {
 
     /// Tells an observer. Anything but a success ends the observation (RFC 7641 section 4.2).
     pub fn notify(&mut self, now: Duration, id: ObservationId, mut answer: Answer, out: &mut Output) {
+        let Some(before) = self.observations.get_mut(id).map(|observation| observation.sequence) else {
+            return;
+        };
+        let sequence = self.later(now, Some(before));
         let Some(observation) = self.observations.get_mut(id) else { return };
         let (address, token) = (observation.peer, observation.token);
         if answer.code.is_success() {
-            observation.sequence = (observation.sequence + 1) & SEQUENCE_MASK;
-            answer.observe = Some(observation.sequence);
+            observation.sequence = sequence;
+            answer.observe = Some(sequence);
         }
         observation.next_at = now + self.options.notify_every;
         let Some(peer) = self.peers.get_mut(&address) else { return };

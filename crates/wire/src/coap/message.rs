@@ -128,7 +128,7 @@ impl<'a> Message<'a> {
     }
 
     /// The values of a repeatable option.
-    pub fn values(&self, wanted: u16) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn values(&self, wanted: u16) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         self.options()
             .skip_while(move |(number, _)| *number < wanted)
             .take_while(move |(number, _)| *number == wanted)

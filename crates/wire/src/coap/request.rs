@@ -134,13 +134,15 @@ impl<'a> Request<'a> {
         self.message.values(number::URI_PATH).map(text).collect()
     }
 
+    /// The parts of the query that are UTF-8.
+    pub fn queries(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        self.message.values(number::URI_QUERY).filter_map(|part| std::str::from_utf8(part).ok())
+    }
+
     /// The value of `{name}=…` in the query; `None` when it is not there or no UTF-8.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&'a str> {
-        self.message
-            .values(number::URI_QUERY)
-            .filter_map(|part| std::str::from_utf8(part).ok())
-            .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+        self.queries().find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// The etags that the client has already.

@@ -19,8 +19,8 @@ use serde_json::{Map, Value};
 use super::door::{Done, Door};
 use super::mapping::IntoAnswer;
 use super::observing::Observed;
-use super::payload;
-use super::resource::{LINKS, Resource, TopicKind};
+use super::resource::{Resource, TopicKind};
+use super::{conditions, links, payload};
 use crate::adapters::decoders::{PORT, Said, Source};
 use crate::adapters::readings::{self, ReadingsError, TelemetryTopic};
 use crate::shared::Shared;
@@ -33,7 +33,7 @@ impl Door {
         };
         let resource = Resource::of(&path);
         if let Some(Resource::Links) = resource {
-            return links(request).into();
+            return links::show(request).into();
         }
         let principal = match self.recognise(ticket, request) {
             Ok(principal) => principal,
@@ -113,6 +113,9 @@ impl Door {
             }
             Assembled::Whole(body, block) => (body, block),
         };
+        if !matches!(resource, Resource::Document(_)) {
+            conditions::check(request, || self.etags(&resource, &principal))?;
+        }
         let done = match resource {
             Resource::Document(name) => self.put_document(request, (name, &principal), body),
             Resource::Result(id) => self.result(request, (id, &principal), &body),
@@ -127,6 +130,17 @@ impl Door {
             Done::Later(work) => Done::Later(Box::pin(async move { with_block(work.await) })),
             Done::Taken => Done::Taken,
         })
+    }
+
+    /// Those of what a GET gives; what cannot be read has none.
+    fn etags(&self, resource: &Resource<'_>, principal: &Principal) -> Result<Vec<[u8; 8]>, Answer> {
+        let mut etags = Vec::new();
+        if *resource == Resource::Twin {
+            for format in conditions::TWIN_FORMATS {
+                etags.extend(self.represent(principal, &Observed::Twin, Some(format))?.etag());
+            }
+        }
+        Ok(etags)
     }
 
     /// `me/twin` takes `{"reported":{…}}`; what is to be is others' to say.
@@ -235,17 +249,7 @@ impl Door {
     }
 }
 
-fn links(request: &Request<'_>) -> Result<Answer, Answer> {
-    if request.method() != Code::GET {
-        return Err(not_allowed());
-    }
-    match request.accept {
-        None | Some(ContentFormat::LINKS) => Ok(Answer::content(ContentFormat::LINKS, LINKS)),
-        Some(_) => Err(Answer::error(Code::NOT_ACCEPTABLE, "accept 40")),
-    }
-}
-
-fn not_allowed() -> Answer {
+pub(super) fn not_allowed() -> Answer {
     Answer::error(Code::METHOD_NOT_ALLOWED, "this method does nothing here")
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use roost_hub::access::{self, Action};
-use roost_hub::document::{Condition, Document, NewDocument, PutDocumentError};
+use roost_hub::document::{Document, NewDocument};
 use roost_hub::id::DeviceId;
 use roost_hub::principal::Principal;
 use roost_wire::coap::{Answer, Code, ContentFormat, Request};
 
 use super::actions::acting;
+use super::conditions;
 use super::door::{Done, Door};
 use super::mapping::IntoAnswer;
 
@@ -25,7 +26,7 @@ impl Door {
         body: Cow<'_, [u8]>,
     ) -> Result<Done, Answer> {
         let device = writing(principal)?;
-        let condition = condition(request)?;
+        let condition = conditions::of_document(request, || self.etag(principal, &device, name))?;
         let content_type = request.content_format.map_or_else(String::new, media_type);
         let new = NewDocument { content_type, body: Bytes::from(body.into_owned()) };
         let (hub, tenant, name) = (Arc::clone(&self.shared.hub), principal.tenant.clone(), name.to_owned());
@@ -47,7 +48,7 @@ impl Door {
         (name, principal): (&str, &Principal),
     ) -> Result<Done, Answer> {
         let device = writing(principal)?;
-        let condition = condition(request)?;
+        let condition = conditions::of_document(request, || self.etag(principal, &device, name))?;
         let (hub, tenant, name) = (Arc::clone(&self.shared.hub), principal.tenant.clone(), name.to_owned());
         Ok(Done::Later(Box::pin(async move {
             match hub.delete_document(&tenant, &device, (&name, condition)).await {
@@ -57,27 +58,17 @@ impl Door {
             }
         })))
     }
+
+    fn etag(&self, principal: &Principal, device: &DeviceId, name: &str) -> Result<Option<[u8; 8]>, Answer> {
+        let found = self.shared.hub.document(&principal.tenant, device, name);
+        Ok(found.map_err(IntoAnswer::into_answer)?.map(|document| document.etag))
+    }
 }
 
 fn writing(principal: &Principal) -> Result<DeviceId, Answer> {
     let device = acting(principal)?;
     access::may(principal, Action::WriteDocuments(&device)).map_err(IntoAnswer::into_answer)?;
     Ok(device)
-}
-
-fn condition(request: &Request<'_>) -> Result<Condition, Answer> {
-    let mut wanted = request.if_match();
-    match (wanted.next(), wanted.next(), request.if_none_match) {
-        (None, _, false) => Ok(Condition::Any),
-        (None, _, true) => Ok(Condition::Absent),
-        (Some([]), None, false) => Ok(Condition::Present),
-        // An etag that none of ours can be stands nowhere.
-        (Some(etag), None, false) => etag
-            .try_into()
-            .map(Condition::Etag)
-            .map_err(|_other_length| PutDocumentError::Conflict(None).into_answer()),
-        _ => Err(Answer::error(Code::BAD_REQUEST, "one If-Match, or If-None-Match")),
-    }
 }
 
 fn media_type(format: ContentFormat) -> String {

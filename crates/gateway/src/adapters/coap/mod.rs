@@ -3,10 +3,12 @@
 
 mod actions;
 mod commands;
+mod conditions;
 mod documents;
 mod door;
 mod dtls;
 mod identify;
+mod links;
 mod mapping;
 mod observing;
 mod payload;

@@ -50,6 +50,11 @@ pub(super) struct Target {
 pub(super) struct Represented(Answer);
 
 impl Represented {
+    /// By which the state is known again.
+    pub(super) fn etag(&self) -> Option<[u8; 8]> {
+        self.0.etag
+    }
+
     /// 2.03 when the client knows this etag (RFC 7252 section 5.10.6.2).
     pub(super) fn known_to(self, request: &Request<'_>) -> Answer {
         let Self(answer) = self;

@@ -61,10 +61,6 @@ fn join(path: &[&str]) -> Option<String> {
     path.iter().all(is_level).then(|| path.join("/"))
 }
 
-/// What there is, for those who ask (RFC 6690); the same for everybody, and no device in it.
-pub(super) const LINKS: &str = "</me/telemetry>;ct=\"50 60 110 112\",</me/commands>;obs;ct=\"50 60\",\
-     </me/twin>;obs;ct=\"50 60\",</me/documents>,</me/events>";
-
 #[cfg(test)]
 mod tests {
     use super::*;

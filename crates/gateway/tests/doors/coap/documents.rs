@@ -47,6 +47,27 @@ async fn conditions_are_kept() {
 }
 
 #[tokio::test]
+async fn one_of_several_etags_is_enough() {
+    let world = World::new().await;
+    let mut sensor = Device::new(&world).await;
+    let put = |text: &str| ask(PATH).payload(text);
+    let etag = sensor.call(Code::PUT, put("1")).await.expect(Code::CREATED).option(number::ETAG).unwrap();
+    let several = |text: &str, etag: &[u8]| {
+        put(text)
+            .option(number::IF_MATCH, [1; 3])
+            .option(number::IF_MATCH, [2; 8])
+            .option(number::IF_MATCH, etag)
+    };
+    sensor.call(Code::PUT, several("2", &[3; 8])).await.expect(Code::PRECONDITION_FAILED);
+    sensor.call(Code::PUT, several("3", &etag)).await.expect(Code::CHANGED);
+    sensor.call(Code::PUT, several("4", &etag)).await.expect(Code::PRECONDITION_FAILED);
+    sensor.call(Code::PUT, several("5", &[])).await.expect(Code::CHANGED);
+    let neither = put("6").option(number::IF_MATCH, []).option(number::IF_NONE_MATCH, []);
+    sensor.call(Code::PUT, neither).await.expect(Code::PRECONDITION_FAILED);
+    assert_eq!(sensor.call(Code::GET, ask(PATH)).await.payload(), b"5");
+}
+
+#[tokio::test]
 async fn a_large_document_goes_both_ways_in_blocks() {
     let world = World::new().await;
     let mut sensor = Device::new(&world).await;

@@ -23,6 +23,31 @@ async fn a_twin_is_read_and_reported() {
 }
 
 #[tokio::test]
+async fn a_condition_holds_for_whatever_it_is_said_of() {
+    let world = World::new().await;
+    let mut unit = Device::new(&world).await;
+    let report = |text: &str| ask("me/twin").format(52).payload(text);
+    let failed = Code::PRECONDITION_FAILED;
+    let stale = report(r#"{"reported":{"a":1}}"#).option(number::IF_MATCH, [1; 8]);
+    unit.call(Code::IPATCH, stale).await.expect(failed);
+    for accept in [50, 60] {
+        let twin = unit.call(Code::GET, ask("me/twin").uint(number::ACCEPT, accept)).await;
+        let etag = twin.option(number::ETAG).unwrap();
+        let fresh = report(&format!(r#"{{"reported":{{"a":{accept}}}}}"#)).option(number::IF_MATCH, &etag);
+        unit.call(Code::IPATCH, fresh.clone()).await.expect(Code::CHANGED);
+        unit.call(Code::IPATCH, fresh).await.expect(failed);
+    }
+    for path in ["me/telemetry", "me/events/e", "me/twin/reported"] {
+        let post = ask(path).payload(r#"{"b":1}"#);
+        unit.call(Code::POST, post.clone().option(number::IF_NONE_MATCH, [])).await.expect(failed);
+        unit.call(Code::POST, post.clone().option(number::IF_MATCH, [1; 8])).await.expect(failed);
+        unit.call(Code::POST, post.option(number::IF_MATCH, [])).await.expect(Code::CHANGED);
+    }
+    let twin = unit.call(Code::GET, ask("me/twin")).await.json();
+    assert_eq!(twin["reported"], json!({ "a": 60, "b": 1 }));
+}
+
+#[tokio::test]
 async fn what_a_device_shall_be_is_not_its_own_to_say() {
     let world = World::new().await;
     let mut unit = Device::new(&world).await;

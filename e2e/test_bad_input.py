@@ -83,13 +83,16 @@ def test_j_11_a_number_that_is_written_as_text_stays_text(roost):
     assert (found["temp"]["value"], found["comma"]["value"]) == ("21.5", "21,5")
 
 
-def test_j_15_control_characters_of_a_device_do_not_reach_the_log_lines(roost):
+def test_j_15_control_characters_of_a_device_do_not_reach_the_log_lines(make_roost):
+    roost = make_roost("--log.level", "debug")
     roost.device("noisy")
     evil = "evil\n2026-01-01 ERROR forged\x1b[2J"
     client = Client(roost.door("mqtt"), "noisy", "wrong", client_id=evil)
     client.drop()
     with pytest.raises(Problem):
         roost.call("POST", "/devices", {"id": evil})
+    roost.stop()
+    assert [line for line in roost.log if "forged" in line], "the log tells of it"
     assert not [line for line in roost.log if "\x1b[2J" in line or line.startswith("2026-01-01 ERROR forged")]
 
 

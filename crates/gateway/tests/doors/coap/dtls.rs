@@ -34,6 +34,8 @@ pub(super) struct Device {
     is_connected: bool,
     /// Everything it sent.
     sent: Vec<Vec<u8>>,
+    /// What each datagram that came was, and how long.
+    heard: Vec<(u8, usize)>,
     next_id: u16,
 }
 
@@ -71,7 +73,7 @@ impl Device {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
         socket.connect(world.coaps).await.unwrap();
         let sent = Vec::new();
-        Self { socket, dtls, plain: Vec::new(), is_connected: false, sent, next_id: 1 }
+        Self { socket, dtls, plain: Vec::new(), is_connected: false, sent, heard: Vec::new(), next_id: 1 }
     }
 
     async fn flush(&mut self) {
@@ -95,6 +97,7 @@ impl Device {
         let mut buffer = vec![0; 4_096];
         let Ok(received) = timeout(patience, self.socket.recv(&mut buffer)).await else { return false };
         let length = received.unwrap();
+        self.heard.push((buffer[0], length));
         self.dtls.handle_timeout(now()).unwrap();
         drop(self.dtls.handle_packet(&buffer[..length]));
         self.flush().await;
@@ -197,6 +200,7 @@ async fn t_02_a_handshake_that_grows_and_grows_is_given_up() {
 async fn t_03_a_wrong_key_and_an_unknown_identity_get_no_session() {
     let world = world().await;
     let long = "x".repeat(60_000);
+    let mut heard = Vec::new();
     for (identity, key) in [
         (IDENTITY, &b"another-key-12345"[..]),
         ("nobody", KEY),
@@ -206,7 +210,10 @@ async fn t_03_a_wrong_key_and_an_unknown_identity_get_no_session() {
     ] {
         let mut sensor = Device::new(&world, identity, key).await;
         assert!(!sensor.connect(SILENCE).await, "{identity:.20}");
+        heard.push(sensor.heard);
     }
+    // Nobody can tell by the answers which identities there are.
+    assert!(!heard[0].is_empty() && heard.iter().all(|other| *other == heard[0]), "{heard:?}");
     let mut sensor = Device::new(&world, IDENTITY, KEY).await;
     assert!(sensor.connect(PATIENCE).await, "others are not disturbed");
 }

@@ -1,5 +1,6 @@
 //! Sending commands and following them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json as Reply;
@@ -11,6 +12,7 @@ use roost_hub::access::Action;
 use roost_hub::mailbox::{CancelCommandError, Command, CommandState, NewCommand, SendCommandError};
 use roost_hub::registry::Device;
 use roost_hub::time::Timestamp;
+use roost_wire::olimex::redact;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -60,7 +62,7 @@ pub(crate) struct Shown<'a> {
     id: &'a str,
     device: &'a str,
     name: &'a str,
-    params: &'a Value,
+    params: Cow<'a, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<i8>,
     state: &'static str,
@@ -86,7 +88,7 @@ impl<'a> From<&'a Command> for Shown<'a> {
             id: command.id.as_str(),
             device: command.device.as_str(),
             name: &command.name,
-            params: &command.params,
+            params: shown_params(command),
             priority: command.priority,
             state: command.state.name(),
             created_at: command.created_at.to_string(),
@@ -98,6 +100,16 @@ impl<'a> From<&'a Command> for Shown<'a> {
             error: command.error.as_deref(),
         }
     }
+}
+
+/// A command to the configuration of an OLIMEX node carries passwords, which are for the node alone.
+fn shown_params(command: &Command) -> Cow<'_, Value> {
+    if !command.name.starts_with("/config") {
+        return Cow::Borrowed(&command.params);
+    }
+    let mut params = command.params.clone();
+    redact(&mut params);
+    Cow::Owned(params)
 }
 
 #[derive(Deserialize)]

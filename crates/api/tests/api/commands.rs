@@ -124,3 +124,22 @@ async fn the_configuration_of_an_olimex_node_is_for_admins() {
     world.ask(&operator, &send("a"), json!({ "name": "/config/iot" })).await.expect(202);
     world.admin(&send("node"), json!({ "name": "/config/iot" })).await.expect(202);
 }
+
+#[tokio::test]
+async fn no_answer_shows_the_passwords_of_a_command() {
+    let world = World::new().await;
+    world.device("a").await;
+    let path = "/api/v1/devices/a/commands";
+    let params = json!({ "Data": { "Station": { "SSID": "farm", "Password": "wlan-key" } } });
+    let hidden = json!({ "Data": { "Station": { "SSID": "farm", "Password": "(hidden)" } } });
+    let sent = world
+        .admin(&format!("POST {path}"), json!({ "name": "/config/station", "params": params }))
+        .await
+        .expect(202)
+        .json();
+    assert_eq!(sent["params"], hidden);
+    let list = world.get(path).await.expect(200).json();
+    assert_eq!(list["items"][0]["params"], hidden);
+    let other = world.admin(&format!("POST {path}"), json!({ "name": "open", "params": params })).await;
+    assert_eq!(other.expect(202).json()["params"], params);
+}

@@ -1,6 +1,6 @@
 //! Commands to a node.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::FRAME_PAYLOAD_MAX;
 
@@ -42,20 +42,19 @@ impl Command<'_> {
         if !is_url {
             return Err(CommandError::Url);
         }
-        let mut frame =
-            json!({ "URL": self.url, "Method": if self.data.is_some() { "POST" } else { "GET" } });
-        if let Some(members) = frame.as_object_mut() {
-            if let Some(data) = self.data {
-                members.insert("Data".to_owned(), Value::Object(data.clone()));
+        let method = if self.data.is_some() { "POST" } else { "GET" };
+        // In this order, the data last: the node searches names at any depth, and takes the first.
+        let mut frame = format!("{{\"URL\":\"{}\",\"Method\":\"{method}\"", self.url);
+        if let Some(reference) = self.reference {
+            if !is_reference(reference) {
+                return Err(CommandError::Reference);
             }
-            if let Some(reference) = self.reference {
-                if !is_reference(reference) {
-                    return Err(CommandError::Reference);
-                }
-                members.insert("ref".to_owned(), Value::from(reference));
-            }
+            frame.push_str(&format!(",\"ref\":\"{reference}\""));
         }
-        let frame = frame.to_string();
+        if let Some(data) = self.data {
+            frame.push_str(&format!(",\"Data\":{}", Value::from(data.clone())));
+        }
+        frame.push('}');
         if frame.len() > FRAME_PAYLOAD_MAX { Err(CommandError::TooLong(frame.len())) } else { Ok(frame) }
     }
 }

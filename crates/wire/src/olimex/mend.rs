@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::json::{JsonErrorKind, Limits, check};
+
 /// The first JSON value of a text. What stands behind it is not looked at. A
 /// text that is no JSON is tried once more with its strings mended.
 pub(super) fn first_value(text: &str) -> Option<Value> {
@@ -9,7 +11,15 @@ pub(super) fn first_value(text: &str) -> Option<Value> {
 }
 
 fn first(text: &str) -> Option<Value> {
-    serde_json::Deserializer::from_str(text).into_iter::<Value>().next()?.ok()
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let value = values.next()?.ok()?;
+    let read = text.get(..values.byte_offset())?;
+    // Which of two members of one name is meant, nobody knows (J-03); all else is the reader's to judge.
+    let limits =
+        Limits { depth_max: 128, keys_max: usize::MAX, key_length_max: usize::MAX, elements_max: usize::MAX };
+    let is_ambiguous =
+        check(read.as_bytes(), &limits).is_err_and(|error| error.kind == JsonErrorKind::DuplicateKey);
+    (!is_ambiguous).then_some(value)
 }
 
 /// The same text with what was printed into strings unescaped: control

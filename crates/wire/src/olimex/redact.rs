@@ -5,7 +5,10 @@ use serde_json::{Map, Value};
 /// What stands where a password stood.
 pub const HIDDEN: &str = "(hidden)";
 
-/// Hides the value of every member called `Password`, in any case, at any depth.
+/// What the firmware's secrets are called, in any case.
+const SECRETS: [&str; 2] = ["password", "privatekey"];
+
+/// Hides the value of every member called `Password` or `PrivateKey`, in any case, at any depth.
 pub fn redact(value: &mut Value) {
     match value {
         Value::Object(members) => redact_members(members),
@@ -17,7 +20,7 @@ pub fn redact(value: &mut Value) {
 // The depth is bounded by the reader's, which is 128.
 pub(super) fn redact_members(members: &mut Map<String, Value>) {
     for (name, value) in members {
-        if name.eq_ignore_ascii_case("password") {
+        if SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
             *value = Value::from(HIDDEN);
         } else {
             redact(value);
@@ -25,12 +28,15 @@ pub(super) fn redact_members(members: &mut Map<String, Value>) {
     }
 }
 
-/// A text that could not be read as JSON, cut off where a password may begin.
+/// A text that could not be read as JSON, cut off where a secret may begin.
 pub fn redact_text(text: &str) -> String {
-    const NAME: &[u8] = b"password";
-    let bytes = text.as_bytes();
-    let place = bytes.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME));
-    match place.and_then(|place| text.split_at_checked(place.saturating_add(NAME.len()))) {
+    let end_of = |secret: &str| {
+        let name = secret.as_bytes();
+        let place = text.as_bytes().windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
+        place.map(|place| place.saturating_add(name.len()))
+    };
+    match SECRETS.iter().filter_map(|secret| end_of(secret)).min().and_then(|end| text.split_at_checked(end))
+    {
         Some((before, _)) => format!("{before}{HIDDEN}"),
         None => text.to_owned(),
     }

@@ -106,8 +106,21 @@ fn what_cannot_be_read_is_kept_as_text_up_to_a_password() {
         text.starts_with(r#"{"EventURL" : "/config/iot", "Password"#) && !text.contains("cret"),
         "{text}"
     );
+    let Incoming::Unread(text) = read(br#"{"PrivateKey":"MII"E"#) else { panic!("it is no JSON") };
+    assert!(!text.contains("MII"), "{text}");
     assert_eq!(read(b"[1,2]"), Incoming::Unread("[1,2]".to_owned()));
     assert_eq!(read(b""), Incoming::Unread(String::new()));
+}
+
+#[test]
+fn j_03_a_frame_with_a_name_that_stands_twice_is_kept_as_text() {
+    for frame in [
+        r#"{"EventURL":"/relay","EventData":{"Data":{"Relay":1,"Relay":0}}}"#,
+        r#"{"EventURL":"/relay","EventURL":"/adc","EventData":{}}"#,
+    ] {
+        assert_eq!(read(frame.as_bytes()), Incoming::Unread(frame.to_owned()));
+    }
+    assert_eq!(read(br#"{"User":"a","Password":"b","User":"c"}"#), Incoming::UnreadLogIn);
 }
 
 #[test]
@@ -126,6 +139,10 @@ fn a_command_fits_the_node_or_is_refused() {
     let asked = Command { data: None, reference: None, ..command };
     let sent: serde_json::Value = serde_json::from_str(&asked.encode().unwrap()).unwrap();
     assert_eq!(sent, json!({"URL":"/relay","Method":"GET"}));
+    assert_eq!(asked.encode().unwrap(), r#"{"URL":"/relay","Method":"GET"}"#);
+    // The node searches names at any depth, so what is the command's own comes first.
+    let text = Command { data: json!({ "URL": "/x", "ref": "y" }).as_object(), ..command }.encode().unwrap();
+    assert!(text.starts_with(r#"{"URL":"/relay","Method":"POST","ref":"c-119","Data":{"#), "{text}");
     let long = "/".repeat(150);
     for url in ["relay", "", "/a b", "/\"", "/ü", &long] {
         assert_eq!(Command { url, ..asked }.encode(), Err(CommandError::Url), "{url}");

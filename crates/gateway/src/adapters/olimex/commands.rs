@@ -12,6 +12,8 @@ use roost_wire::olimex::{self, Event};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::node::STATE_REF;
+
 /// How many commands are with the node at once: it has little memory.
 const SENT_MAX: usize = 4;
 /// How long a node has to answer.
@@ -81,6 +83,9 @@ impl SentCommands {
     /// earlier connection.
     pub(super) fn answered(&mut self, event: &Event) -> Option<Answered> {
         if let Some(reference) = event.reference() {
+            if reference == STATE_REF {
+                return None;
+            }
             let id = CommandId::parse(reference).ok()?;
             let place = self.0.iter().position(|sent| sent.id == id);
             // The first answer to `/devices` only tells why the node was reset.
@@ -178,7 +183,7 @@ mod tests {
         assert_eq!(sent("c-1", "/relay").answered(&event(relay)), Some(expected));
         let by_hand = r#"{"EventURL":"/relay","EventData":{"Status":"OK","Data":{"Relay":0}}}"#;
         assert_eq!(sent("c-1", "/relay").answered(&event(by_hand)), None);
-        let state = r#"{"EventURL":"/relay","EventData":{"Status":"OK","ref":"get state"}}"#;
+        let state = r#"{"EventURL":"/relay","EventData":{"Status":"OK","ref":"get-state"}}"#;
         assert_eq!(sent("c-1", "/relay").answered(&event(state)), None);
     }
 

@@ -40,7 +40,7 @@ const STATE_EVERY: Duration = Duration::from_millis(500);
 /// How many devices of a node are asked.
 const STATE_MAX: usize = 32;
 /// The `ref` of these questions.
-const STATE_REF: &str = "get-state";
+pub(super) const STATE_REF: &str = "get-state";
 
 /// Why a connection is to end: close code (0 when the peer is gone), words, how its session ends.
 type Closing = (u16, String, Leave);

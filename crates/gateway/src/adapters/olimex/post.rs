@@ -56,7 +56,10 @@ impl LastPosts {
 }
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/events", post(of_account)).route("/events/{token}", post(of_token))
+    Router::new()
+        .route("/events", post(of_account))
+        .route("/events/", post(of_account))
+        .route("/events/{token}", post(of_token))
 }
 
 async fn of_account(State(shared): State<Arc<Shared>>, request: Request) -> Response {

@@ -38,6 +38,25 @@ def test_a_spot_is_seen_while_it_streams_and_told_in_the_answer(roost):
     assert spot.end()[1] == []
 
 
+def test_a_command_is_confirmed_also_after_a_crash_of_the_server(roost):
+    roost.device("gate", links=[{"listen": "spot", "serial": "1187"}])
+    spot = Spot(roost.door("http"), 1187)
+    spot.begin()
+    spot.hello()
+    sent = roost.call("POST", "/devices/gate/commands", {"name": "config", "params": {"rfid_power_dbm": 27}})
+    messages = spot.end()[1]
+    assert messages == [["config", "update", {"rfid_power_dbm": 27}]]
+    roost.kill()
+    roost.start()
+    spot = Spot(roost.door("http"), 1187)
+    spot.begin()
+    assert spot.end()[:2] == (200, []), "it is not said again at once"
+    spot.begin()
+    spot.obey(messages)
+    assert spot.end()[0] == 200
+    assert roost.call("GET", f"/devices/gate/commands/{sent['id']}")["state"] == "succeeded"
+
+
 def test_no_hit_is_lost_and_the_answer_comes_at_once(roost):
     roost.device("gate", links=[{"listen": "spot", "serial": "1187"}])
     spot, slowest = Spot(roost.door("http"), 1187), 0

@@ -22,5 +22,5 @@ mod tls;
 pub use door::{ByteStream, MqttDoor};
 pub use listener::{Gateway, ListenError, Protocol};
 pub use network::{InvalidNetwork, Network};
-pub use settings::{Settings, TelemetryByQuery};
+pub use settings::{Settings, SpotCapture, TelemetryByQuery};
 pub use tls::{Tls, TlsError};

@@ -19,6 +19,16 @@ pub enum TelemetryByQuery {
     Off,
 }
 
+/// What becomes of what a Spot sends in protocol buffers, a form that was never published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpotCapture {
+    /// It is refused.
+    #[default]
+    Off,
+    /// It is kept as it came, for people who find out what it says.
+    On,
+}
+
 /// Bounds and deadlines of all doors.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -46,6 +56,8 @@ pub struct Settings {
     pub stream_idle_max: Duration,
     /// In whose inbox a Spot waits that nobody registered.
     pub spot_tenant: TenantId,
+    /// Whether what Spots send in protocol buffers is kept.
+    pub spot_capture: SpotCapture,
     /// Pages of which hosts may use the HTTP API from a browser.
     pub origins: Origins,
     /// Whether `GET /api/v1/me/telemetry?temp=21.5` writes readings.
@@ -77,6 +89,7 @@ impl Default for Settings {
             body_length_max: 1024 * 1024,
             stream_idle_max: Duration::from_secs(60),
             spot_tenant: default_tenant(),
+            spot_capture: SpotCapture::Off,
             origins: Origins::Own,
             telemetry_by_query: TelemetryByQuery::On,
             dial_allow: Vec::new(),

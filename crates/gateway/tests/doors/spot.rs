@@ -1,7 +1,11 @@
 //! Spots: their stream is taken while it comes, and commands leave in its answer.
 
+use std::sync::Arc;
+
+use roost_gateway::{Settings, SpotCapture};
 use roost_hub::id::DeviceId;
 use roost_hub::inbox::Accept;
+use roost_hub::live::{LiveKind, LiveNext};
 use roost_hub::mailbox::{CommandState, NewCommand};
 use roost_hub::reading::Value as Reading;
 use roost_hub::registry::NewDevice;
@@ -17,10 +21,14 @@ fn id() -> DeviceId {
 
 async fn world() -> World {
     let world = World::new().await;
+    register(&world).await;
+    world
+}
+
+async fn register(world: &World) {
     let links = vec![json!({ "listen": "spot", "serial": "1187" })];
     let new = NewDevice { id: Some(id()), links, ..NewDevice::default() };
     world.hub.create_device(&tenant(), new).await.unwrap();
-    world
 }
 
 /// A connection on which a Spot posts again and again.
@@ -164,6 +172,20 @@ async fn a_command_leaves_in_the_answer_and_the_configuration_confirms_it() {
 }
 
 #[tokio::test]
+async fn a_spot_that_calls_itself_another_is_noted_and_its_path_counts() {
+    let world = world().await;
+    let mut spot = Spot::connect(&world).await;
+    for (said, is_noted) in [(json!(1187), false), (json!("1187"), false), (json!(1188), true)] {
+        spot.post("1187").await;
+        spot.say(&json!(["spot", "create", {"spot_id": said, "version": "61"}])).await;
+        assert_eq!(spot.end().await.0, 200);
+        let entries = world.hub.flight_entries(&tenant(), &id()).unwrap();
+        let noted = entries.iter().any(|entry| entry.detail.contains("calls itself Spot 1188"));
+        assert_eq!(noted, is_noted, "{entries:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_desired_is_said_until_the_spot_has_it() {
     let world = world().await;
     let wish = json!({ "send_hits": true, "rfid_power_dbm": 24 });
@@ -221,6 +243,39 @@ async fn the_other_media_type_is_415_and_paths_may_be_sloppy() {
         assert_eq!(spot.end().await.0, 200, "{path}");
         assert_eq!(latest(&world, "presence.item_code"), text(path));
     }
+}
+
+#[tokio::test]
+async fn the_other_media_type_is_kept_as_it_came_where_that_is_wanted() {
+    let settings = Settings { spot_capture: SpotCapture::On, ..Settings::default() };
+    let world = World::with(settings).await;
+    register(&world).await;
+    let mut followed = world.hub.live.follow(&tenant());
+    let mut spot = Spot::connect(&world).await;
+    for serial in ["1187", "99"] {
+        let path = format!("/api/spots/{serial}/events/");
+        spot.begin(&path, "Content-Type: application/x-intellifi-events-pb\r\n").await;
+        spot.chunk(b"\x0a\x03").await;
+        spot.chunk(b"\xff\x00\n\n").await;
+        assert_eq!(spot.end().await, (200, String::new()), "{serial}");
+    }
+    let captured = async {
+        loop {
+            if let Some(LiveNext::Event(event)) = followed.next().await
+                && let LiveKind::Event(message) = &event.kind
+            {
+                return Arc::clone(message);
+            }
+        }
+    };
+    let captured = tokio::time::timeout(PATIENCE, captured).await.unwrap();
+    assert_eq!(captured.topic.as_str(), "devices/gate/events/capture");
+    assert_eq!(&captured.payload[..], b"\x0a\x03\xff\x00\n\n");
+    assert_eq!(world.hub.inbox(&tenant(), (10, None)).unwrap().items[0].name, "99");
+    // Of other kinds nothing is kept.
+    let mut spot = Spot::connect(&world).await;
+    spot.begin("/api/spots/1187/events/", "Content-Type: application/x-protobuf\r\n").await;
+    assert_eq!(spot.answer().await.0, 415);
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("secrets.key_file", Kind::Path, "", "File with the key that seals pre-shared keys; unset, secrets.key in the data directory. Made at the first start"),
     setting("dial.allow", Kind::Networks, "", "Address ranges beyond the public internet that tenants may have called, such as a radio network's API: 10.0.0.0/8,::1/128"),
     setting("spot.tenant", Kind::Text, "default", "The tenant in whose inbox Spot readers wait that nobody registered"),
+    setting("spot.capture", Kind::Choice(&["on", "off"]), "off", "Whether what Spots send in protocol buffers, a form nobody published, is kept as events instead of refused"),
     setting("cors.origins", Kind::Text, "", "Web pages of other hosts that may use the API with a token: origins divided by commas, or * for all"),
     setting("telemetry.query", Kind::Choice(&["on", "off"]), "on", "Whether GET /api/v1/me/telemetry?temp=21.5 writes readings"),
     setting("log.level", Kind::LogLevel, "info", "What is logged: error, warn, info, debug or trace, also per module"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use roost_gateway::http::Origins;
-use roost_gateway::{Network, TelemetryByQuery};
+use roost_gateway::{Network, SpotCapture, TelemetryByQuery};
 use roost_hub::SessionFull;
 use roost_hub::id::TenantId;
 use roost_hub::registry::Secret;
@@ -77,6 +77,7 @@ pub(crate) struct Config {
     pub(crate) retention: String,
     /// In whose inbox a Spot waits that nobody registered.
     pub(crate) spot_tenant: TenantId,
+    pub(crate) spot_capture: SpotCapture,
     /// Pages of which hosts may use the API.
     pub(crate) origins: Origins,
     pub(crate) telemetry_by_query: TelemetryByQuery,
@@ -137,6 +138,7 @@ impl Config {
             retention: given.text("retention").to_owned(),
             seal_key_file: path(given, "secrets.key_file"),
             spot_tenant,
+            spot_capture: if given.text("spot.capture") == "on" { SpotCapture::On } else { SpotCapture::Off },
             origins,
             telemetry_by_query,
             threads: Some(number(given, "threads")).filter(|threads| *threads > 0),

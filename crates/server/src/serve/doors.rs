@@ -114,6 +114,7 @@ fn settings(config: &Config) -> Settings {
         login_timeout: config.limits.login_timeout,
         body_length_max: config.limits.body_bytes,
         spot_tenant: config.spot_tenant.clone(),
+        spot_capture: config.spot_capture,
         origins: config.origins.clone(),
         telemetry_by_query: config.telemetry_by_query,
         dial_allow: config.dial_allow.clone(),

@@ -6,8 +6,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
 
+use crate::json::{Limits, check};
 use crate::telemetry::Value;
 
+/// The reader's own bound; how deep a configuration may be, the twin decides.
+const DEPTH_MAX: usize = 127;
 /// The most members of a presence or a hit.
 const FIELDS_MAX: usize = 64;
 
@@ -50,6 +53,11 @@ pub fn read(bytes: &[u8]) -> Result<Message<'_>, MessageError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let message = reader.deserialize_seq(Parts).map_err(MessageError)?;
     reader.end().map_err(MessageError)?;
+    if let Body::Object(_) = message.body {
+        // The tree that was read has only the last of a name that stands twice (J-03).
+        let limits = Limits { depth_max: DEPTH_MAX, ..Limits::default() };
+        check(bytes, &limits).map_err(|error| MessageError(serde_json::Error::custom(error)))?;
+    }
     Ok(message)
 }
 
@@ -145,11 +153,11 @@ impl<'de> Visitor<'de> for Fields {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Vec<Field<'de>>, A::Error> {
         let mut fields: Vec<Field<'de>> = Vec::with_capacity(6);
         while let Some(name) = members.next_key_seed(Text)? {
+            if fields.iter().any(|field| field.name == name) {
+                return Err(A::Error::custom(format_args!("{name:?} is given twice")));
+            }
             let value = members.next_value_seed(Scalar)?;
-            // Of a name that stands twice, the first counts.
-            let is_new = fields.iter().all(|field| field.name != name);
             if let Some(value) = value
-                && is_new
                 && fields.len() < FIELDS_MAX
             {
                 fields.push(Field { name, value });

@@ -93,6 +93,18 @@ fn what_is_no_message_is_refused() {
 }
 
 #[test]
+fn j_03_a_name_that_stands_twice_in_a_message_is_refused() {
+    for text in [
+        r#"["hit","create",{"antenna":1,"antenna":2}]"#,
+        r#"["hit","create",{"antenna":1,"\u0061ntenna":2}]"#,
+        r#"["config","update",{"rfid_power_dbm":25,"rfid_power_dbm":27}]"#,
+        r#"["config","update",{"control_schema":{"out1":"in1","out1":"in2"}}]"#,
+    ] {
+        assert!(read(text.as_bytes()).unwrap_err().to_string().contains("given twice"), "{text}");
+    }
+}
+
+#[test]
 fn times_are_read_as_decimals_and_marked_where_that_is_a_guess() {
     for (text, expected) in [
         ("2015-03-02T08:00:01.250Z", Some((1_425_283_201_250, true))),

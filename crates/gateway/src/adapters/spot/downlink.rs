@@ -95,7 +95,30 @@ impl Recipient<'_> {
     }
 }
 
+/// Whether the Spot's configuration will show that it was taken: a reset, and firmware, show themselves
+/// in none.
+fn is_confirmed(name: &str, params: &Map<String, Value>) -> bool {
+    name == "config" && !params.contains_key("reset")
+}
+
 impl Downlink {
+    /// Goes on with what was said before the server was started and is not confirmed.
+    pub(super) fn resumed(to: Recipient<'_>, now: Duration) -> Self {
+        let mut downlink = Self::default();
+        for id in to.hub.unanswered_commands(to.tenant, to.device) {
+            // One with an error has been given up; one that cannot be read is not said again.
+            if let Ok(Some(command)) = to.hub.command(to.tenant, to.device, &id)
+                && let Value::Object(params) = command.params
+                && command.error.is_none()
+                && is_confirmed(&command.name, &params)
+                && downlink.pending.len() < PENDING_MAX
+            {
+                downlink.expect(What::Command(id), params, now);
+            }
+        }
+        downlink
+    }
+
     /// The Spot said some of its configuration: what it was asked for and now has is confirmed.
     pub(super) fn confirm(&mut self, to: Recipient<'_>, config: &Map<String, Value>) {
         for pending in &mut self.pending {
@@ -127,19 +150,29 @@ impl Downlink {
         self.write_desired(to, answer, now)
     }
 
-    fn repeat(&mut self, to: Recipient<'_>, answer: &mut Answer, now: Duration) {
+    /// Says again what is not confirmed.
+    fn say_again(&mut self, answer: &mut Answer, now: Duration) {
         for pending in &mut self.pending {
             let is_due = now.saturating_sub(pending.at) >= CONFIRMED_WITHIN;
-            if is_due && pending.tries < TRIES_MAX && answer.add("config", &pending.params) {
+            let is_worth_it = pending.tries < TRIES_MAX && !pending.params.is_empty();
+            if is_due && is_worth_it && answer.add("config", &pending.params) {
                 pending.tries += 1;
                 pending.at = now;
             }
         }
+    }
+
+    fn repeat(&mut self, to: Recipient<'_>, answer: &mut Answer, now: Duration) {
+        self.say_again(answer, now);
         let is_lost = |pending: &mut Pending| {
-            pending.tries >= TRIES_MAX && now.saturating_sub(pending.at) >= CONFIRMED_WITHIN
+            let is_hopeless = pending.tries >= TRIES_MAX || pending.params.is_empty();
+            is_hopeless && now.saturating_sub(pending.at) >= CONFIRMED_WITHIN
         };
         for lost in self.pending.extract_if(.., is_lost) {
-            let why = "unconfirmed: no config message showed it, said three times";
+            let why = match lost.params.is_empty() {
+                true => "unconfirmed: a later one set the same before any config message showed it",
+                false => "unconfirmed: no config message showed it, said three times",
+            };
             match lost.what {
                 // Should the store fail, the command stays "sent", which is true as well.
                 What::Command(id) => drop(to.hub.mark_in_doubt(to.tenant, to.device, &id, why)),
@@ -167,8 +200,7 @@ impl Downlink {
                 return Ok(true);
             }
         };
-        // A reset, and firmware, show themselves in no configuration.
-        let is_confirmed = command.name == "config" && !params.contains_key("reset");
+        let is_confirmed = is_confirmed(&command.name, params);
         if is_confirmed && self.pending.len() >= PENDING_MAX {
             return Ok(false);
         }
@@ -190,6 +222,11 @@ impl Downlink {
     }
 
     fn expect(&mut self, what: What, params: Map<String, Value>, now: Duration) {
+        // To say again what an older command wanted would undo this one.
+        let commands = |pending: &&mut Pending| matches!(pending.what, What::Command(_));
+        for older in self.pending.iter_mut().filter(commands) {
+            older.params.retain(|name, _| !params.contains_key(name));
+        }
         self.pending.push(Pending { what, unseen: params.clone(), params, tries: 1, at: now });
     }
 
@@ -243,6 +280,25 @@ mod tests {
         assert!(answer.add("config", large.as_object().unwrap()));
         assert!(!answer.add("config", large.as_object().unwrap()));
         assert!(answer.add("config", params));
+    }
+
+    #[test]
+    fn what_a_later_command_sets_is_not_said_again_in_the_older_way() {
+        let mut downlink = Downlink::default();
+        let mut command = |id: &str, params: Value| {
+            let what = What::Command(CommandId::parse(id).unwrap());
+            downlink.expect(what, params.as_object().unwrap().clone(), Duration::ZERO);
+        };
+        command("c-1", json!({ "rfid_power_dbm": 25, "rfid_near": -500 }));
+        command("c-2", json!({ "send_hits": false }));
+        command("c-3", json!({ "rfid_power_dbm": 27, "send_hits": true }));
+        let mut answer = Answer::default();
+        downlink.say_again(&mut answer, CONFIRMED_WITHIN);
+        let said = String::from_utf8(answer.bytes).unwrap();
+        let expected = [json!({ "rfid_near": -500 }), json!({ "rfid_power_dbm": 27, "send_hits": true })];
+        let expected: String =
+            expected.iter().map(|params| format!("[\"config\",\"update\",{params}]\n\n")).collect();
+        assert_eq!(said, expected);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Intellifi Spot: readers that post a stream of events for a second, get their commands in the
 //! answer, and begin again.
 
+mod capture;
 mod downlink;
 mod quarantine;
 mod readings;
@@ -19,6 +20,7 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use roost_wire::spot::MEDIA_TYPE;
 
+use crate::settings::SpotCapture;
 use crate::shared::Shared;
 pub(crate) use unit::Units;
 
@@ -43,13 +45,16 @@ pub(crate) fn canonical_path(path: &str) -> Option<String> {
 }
 
 async fn events(State(shared): State<Arc<Shared>>, Path(serial): Path<String>, request: Request) -> Response {
-    if !is_events(request.headers()) {
+    let is_captured =
+        shared.settings.spot_capture == SpotCapture::On && is_kind(request.headers(), capture::MEDIA_TYPE);
+    if !is_captured && !is_events(request.headers()) {
         // The form in protocol buffers was never published.
         let accept = [(header::ACCEPT, HeaderValue::from_static(MEDIA_TYPE))];
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, accept).into_response();
     }
     let (head, body) = request.into_parts();
     match who::recognise(&shared, &serial, &head).await {
+        Ok(who::Who::Registered(found)) if is_captured => capture::take(&shared, &found, body).await,
         Ok(who::Who::Registered(found)) => stream::take(&shared, found, body).await,
         Ok(who::Who::Unknown(tenant)) => quarantine::take(&shared, &tenant, &serial, body).await,
         Err(problem) => problem.into_response(),
@@ -57,9 +62,13 @@ async fn events(State(shared): State<Arc<Shared>>, Path(serial): Path<String>, r
 }
 
 fn is_events(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
-    let kind = kind.to_str().unwrap_or("unreadable").split(';').next().unwrap_or_default();
-    kind.trim().is_empty() || kind.trim().eq_ignore_ascii_case(MEDIA_TYPE)
+    is_kind(headers, "") || is_kind(headers, MEDIA_TYPE)
+}
+
+/// Whether the body is said to be of this kind; of the empty one when nothing is said.
+fn is_kind(headers: &HeaderMap, wanted: &str) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap_or("unreadable"));
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
 }
 
 /// What a Spot is answered with: messages, or nothing, always with 200.

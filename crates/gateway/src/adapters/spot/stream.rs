@@ -1,5 +1,6 @@
 //! One request of a registered Spot: its events are taken while it is open.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ const NOTES_MAX: u32 = 3;
 
 struct Stream<'a> {
     shared: &'a Arc<Shared>,
+    /// As the path says it.
+    serial: Arc<str>,
     unit: Arc<Unit>,
     principal: Arc<Principal>,
     topic: Topic,
@@ -59,6 +62,7 @@ pub(super) async fn take(shared: &Arc<Shared>, found: Registered, body: Body) ->
     let topic = own_topic(&unit.device, "telemetry");
     let mut stream = Stream {
         shared,
+        serial: found.serial,
         unit,
         principal: found.principal,
         topic,
@@ -201,6 +205,12 @@ impl Stream<'_> {
     }
 
     fn about(&mut self, message: &spot::Message<'_>, about: &Map<String, Value>) -> Result<(), StorageError> {
+        if let Some(said) = about.get("spot_id")
+            && text_of(said) != *self.serial
+        {
+            // Somebody copied a configuration, perhaps: the path counts.
+            self.note(format_args!("it calls itself Spot {said}, its path says {}", self.serial));
+        }
         if message.action == "create" {
             self.unit.state().presences.restarted(self.shared.timers.now());
         }
@@ -262,6 +272,11 @@ impl Stream<'_> {
         self.unit.heard(self.shared.timers.now());
         Ok(answer(said.bytes))
     }
+}
+
+/// A serial number, which is a number over HTTP and a text by telnet.
+fn text_of(said: &Value) -> Cow<'_, str> {
+    said.as_str().map_or_else(|| Cow::Owned(said.to_string()), Cow::Borrowed)
 }
 
 /// Tells of items that a restarted Spot did not confirm in time.

@@ -8,7 +8,7 @@ use roost_hub::id::{DeviceId, TenantId};
 use roost_hub::principal::Principal;
 use roost_wire::spot::Presences;
 
-use super::downlink::Downlink;
+use super::downlink::{Downlink, Recipient};
 use super::readings::Times;
 use super::who::Registered;
 use crate::shared::Shared;
@@ -48,6 +48,12 @@ pub(super) struct State {
 }
 
 impl Unit {
+    fn new(shared: &Shared, tenant: &TenantId, device: &DeviceId) -> Self {
+        let downlink = Downlink::resumed(Recipient { hub: &shared.hub, tenant, device }, shared.timers.now());
+        let state = Mutex::new(State { downlink, ..State::default() });
+        Self { tenant: tenant.clone(), device: device.clone(), state }
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,11 +83,7 @@ impl Units {
             match units.get(serial).filter(|unit| unit.tenant == principal.tenant && unit.device == *device) {
                 Some(unit) => Arc::clone(unit),
                 None => {
-                    let unit = Arc::new(Unit {
-                        tenant: principal.tenant.clone(),
-                        device: device.clone(),
-                        state: Mutex::default(),
-                    });
+                    let unit = Arc::new(Unit::new(shared, &principal.tenant, device));
                     if let Some(before) = units.insert(Arc::clone(serial), Arc::clone(&unit)) {
                         before.leave(shared, "its serial number is another device's now");
                     }

@@ -252,6 +252,21 @@ fn numbers_follow_the_time_so_that_they_are_later_after_a_restart() {
 }
 
 #[test]
+fn an_answer_waits_for_a_notification_that_nobody_acknowledges_only_until_that_is_due_again() {
+    let mut world = World::secure();
+    let id = observe(&mut world, 1, &register(7));
+    assert_eq!(change(&mut world, id, 1).len(), 1);
+    let ticket = world.ask(peer(1), &request(Code::GET, 9).path("me/commands"));
+    let sent = world.answer(&ticket, Answer { receipt: Some(2), ..state(2) });
+    assert_eq!(one(&sent).code, Code::EMPTY);
+    let sent = world.wait(3_100);
+    assert_eq!((one(&sent).payload, one(&sent).kind), (&b"2"[..], Kind::Confirmable));
+    acknowledge(&mut world, 1, &sent);
+    assert_eq!(world.events(), [Event::Delivered(2)]);
+    assert_eq!(one(&tell(&mut world, 3)).payload, b"3");
+}
+
+#[test]
 fn a_device_that_slept_through_a_notification_is_answered_when_it_wakes() {
     let mut world = World::secure();
     let id = observe(&mut world, 1, &register(7));

@@ -30,6 +30,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Whether it is a notification, and an answer waits behind it.
+    fn is_asked_past(&self) -> bool {
+        self.flight.observation.is_some() && self.waiting.iter().any(|message| message.observation.is_none())
+    }
+
     /// Whether it is a notification that was not acknowledged in time.
     fn is_slept_through(&self) -> bool {
         self.retransmitted > 0 && self.flight.observation.is_some()
@@ -89,6 +94,11 @@ impl Endpoint {
         let Some(peer) = self.peers.get_mut(&address) else { return };
         // A timer of a message that was acknowledged meanwhile.
         let Some(mut outbox) = peer.outbox.take_if(|outbox| outbox.timeout_at <= now) else { return };
+        if outbox.is_asked_past() {
+            self.events.extend(outbox.flight.receipt.map(Event::Lost));
+            outbox.flight.observation.into_iter().for_each(|id| self.observations.mark_stale(id));
+            return self.launch_next(now, address, outbox.waiting, out);
+        }
         if outbox.retransmitted < self.options.retransmit_max {
             outbox.retransmitted += 1;
             outbox.timeout *= 2;

@@ -32,6 +32,17 @@ struct DeviceLatest {
     /// Whether the table's entry was looked at; after a restart the log is replayed before that.
     is_loaded: bool,
     is_dirty: bool,
+    /// When readings came last, in seconds since 1970.
+    heard_second: u32,
+}
+
+/// Whether presence has to be told of a device that sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It was told within this second.
+    Already,
+    /// It was not.
+    Again,
 }
 
 type Shard = HashMap<(TenantId, DeviceId), DeviceLatest>;
@@ -76,7 +87,7 @@ impl DeviceLatest {
         self.values.iter().find(|reading| &*reading.key == key)
     }
 
-    fn update(&mut self, readings: &[Reading], now: Timestamp) {
+    fn update(&mut self, readings: &[Reading], now: Timestamp) -> Heard {
         for reading in readings {
             match self.values.iter_mut().find(|old| old.key == reading.key) {
                 Some(old) if replaces(reading, old, now) => {
@@ -88,6 +99,12 @@ impl DeviceLatest {
                 None => self.values.push(reading.clone()),
             }
             self.is_dirty = true;
+        }
+        let second = u32::try_from(now.0 / 1_000).unwrap_or_default();
+        if std::mem::replace(&mut self.heard_second, second) == second {
+            Heard::Already
+        } else {
+            Heard::Again
         }
     }
 
@@ -196,7 +213,7 @@ impl LatestValues {
     }
 
     /// Takes readings in.
-    pub(crate) fn update(&self, tenant: &TenantId, telemetry: &Telemetry, now: Timestamp) {
+    pub(crate) fn update(&self, tenant: &TenantId, telemetry: &Telemetry, now: Timestamp) -> Heard {
         let name = (tenant.clone(), telemetry.device.clone());
         let mut shard = self.shard(&name);
         match shard.entry(name) {

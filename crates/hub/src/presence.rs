@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::Hub;
+use crate::broker::Session;
 use crate::flight::{ByDevice, FlightKind};
 use crate::id::{DeviceId, TenantId};
 use crate::live::{LiveEvent, LiveKind};
@@ -29,7 +30,8 @@ const SCAN_PAGE: usize = 1_000;
 pub struct Presence {
     /// Whether it has an open connection.
     pub online: bool,
-    /// When it was last heard of: a connection began or ended, or a request came.
+    /// When it was last heard of in any way: a connection began or ended, a message, a request or a
+    /// sign of life came, to the second.
     pub last_seen: Option<Timestamp>,
     /// How many connections it has.
     pub sessions: u32,
@@ -132,6 +134,15 @@ impl Hub {
         match shard.get_mut(tenant, device) {
             Some(contact) => contact.seen(protocol, now),
             None => shard.entry(tenant, device).seen(protocol, now),
+        }
+    }
+
+    /// Something came from or for the device: whatever brought it told presence of itself before.
+    pub(crate) fn presence_heard(&self, tenant: &TenantId, device: &DeviceId, now: Timestamp) {
+        let mut shard = self.presence.contacts.shard(device);
+        match shard.get_mut(tenant, device) {
+            Some(contact) => contact.heard(now),
+            None => shard.entry(tenant, device).heard(now),
         }
     }
 
@@ -283,13 +294,31 @@ impl Hub {
 /// Says of a status that it is `online`.
 struct Online;
 
+impl Session {
+    /// Something came over the connection, if only a sign of life. Presence is told once a second, so
+    /// that this costs a busy connection nothing.
+    pub fn heard(&mut self, now: Timestamp) {
+        let second = u32::try_from(now.0 / 1_000).unwrap_or_default();
+        if second != self.heard_second {
+            self.heard_second = second;
+            if let Some(device) = self.principal.device() {
+                self.hub.presence_heard(&self.principal.tenant, device, now);
+            }
+        }
+    }
+}
+
 impl Contact {
     fn seen(&mut self, protocol: &'static str, now: Timestamp) {
+        self.heard(now);
+        self.protocol = Some(protocol);
+    }
+
+    fn heard(&mut self, now: Timestamp) {
         if self.last_seen.is_none() {
             self.saved = Saved::Stale;
         }
         self.last_seen = self.last_seen.max(Some(now));
-        self.protocol = Some(protocol);
     }
 
     fn is_due(&self, now: Timestamp) -> bool {

@@ -1,10 +1,13 @@
 //! Presence by its public verbs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use roost_hub::broker::Session;
-use roost_hub::message::QoS;
-use roost_testkit::world::{World, lamp, options, payloads, tenant};
+use roost_hub::message::{QoS, Telemetry};
+use roost_hub::reading::{Quality, Reading, Value};
+use roost_hub::time::Timestamp;
+use roost_testkit::world::{World, lamp, message, options, payloads, tenant};
 
 fn watcher(world: &World) -> Session {
     let mut session = world.connect("watcher", options());
@@ -66,6 +69,45 @@ fn when_a_device_was_last_seen_is_known_after_a_restart() {
     let presence = world.restarted().hub().presence(&tenant(), &lamp());
     assert_eq!((presence.last_seen, presence.online), (Some(seen_at), false));
     assert_eq!(presence.protocol.as_deref(), Some("http"));
+}
+
+fn last_seen(world: &World) -> Option<Timestamp> {
+    world.hub().presence(&tenant(), &lamp()).last_seen
+}
+
+#[test]
+fn a_device_was_last_seen_with_its_last_message_of_any_kind() {
+    let world = World::new();
+    let device = world.create_device("lamp");
+    connect(&world);
+    for topic in ["telemetry", "twin/reported", "events/door", "anything"] {
+        world.advance(Duration::from_secs(7));
+        let mut said = message(&format!("devices/lamp/{topic}"), "{}");
+        said.time = world.hub().now();
+        if topic == "telemetry" {
+            let (key, value) = (Arc::from("t"), Value::Integer(1));
+            let readings = vec![Reading { key, ts: said.time, value, quality: Quality::Good }];
+            said.telemetry = Some(Box::new(Telemetry { device: lamp(), readings }));
+        }
+        world.hub().publish(&device, said).unwrap();
+        assert_eq!(last_seen(&world), Some(world.hub().now()), "{topic}");
+    }
+}
+
+#[test]
+fn whatever_comes_over_a_connection_says_that_its_device_is_there() {
+    let world = World::new();
+    let device = world.create_device("lamp");
+    let mut session = world.hub().connect(&device, options().build("lamp")).unwrap().session;
+    world.advance(Duration::from_secs(7));
+    session.heard(world.hub().now());
+    assert_eq!(last_seen(&world), Some(world.hub().now()));
+    world.hub().checkpoint().unwrap();
+    world.advance(Duration::from_secs(60));
+    session.heard(world.hub().now());
+    let heard_at = world.hub().now();
+    world.hub().checkpoint().unwrap();
+    assert_eq!(last_seen(&world.restarted()), Some(heard_at));
 }
 
 #[test]

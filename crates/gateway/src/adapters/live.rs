@@ -249,6 +249,7 @@ impl Live {
 
     /// Does what a frame asks; gives the position at which it is durable.
     fn handle(&mut self, frame: &Frame) -> Result<Position, Problem> {
+        self.session.heard(self.server.hub.now());
         let asked = [
             frame.subscribe.is_some(),
             frame.unsubscribe.is_some(),

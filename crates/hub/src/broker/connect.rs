@@ -151,6 +151,7 @@ impl Hub {
             connection,
             unflushed: None,
             has_left: false,
+            heard_second: 0,
         };
         Ok(Connected { session, is_present, expiry, position })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::flight::FlightKind;
 use crate::hub::Hub;
 use crate::id::DeviceId;
+use crate::latest::Heard;
 use crate::live::{LiveEvent, LiveKind};
 use crate::message::Message;
 use crate::principal::Principal;
@@ -99,10 +100,15 @@ impl Hub {
     ) {
         let tenant = &principal.tenant;
         let now = message.time;
+        if topic != DeviceTopic::Telemetry {
+            self.presence_heard(tenant, device, now);
+        }
         let kind = match topic {
             DeviceTopic::Telemetry => {
                 if let Some(telemetry) = &message.telemetry {
-                    self.latest.update(tenant, telemetry, now);
+                    if self.latest.update(tenant, telemetry, now) == Heard::Again {
+                        self.presence_heard(tenant, device, now);
+                    }
                     self.counters.readings_total.add(telemetry.readings.len() as u64);
                 }
                 self.note(tenant, device, FlightKind::Telemetry, "telemetry", now);

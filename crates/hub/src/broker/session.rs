@@ -278,6 +278,8 @@ pub struct Session {
     /// What an idle connection does without.
     pub(crate) unflushed: Option<Box<Unflushed>>,
     pub(crate) has_left: bool,
+    /// When presence was told last that the device is there, in seconds since 1970.
+    pub(crate) heard_second: u32,
 }
 
 /// What a turn of a connection led to, until [`Session::flush`].

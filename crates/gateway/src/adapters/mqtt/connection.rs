@@ -336,6 +336,7 @@ impl Connection {
     fn handle(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, End> {
         let now = self.server.timers.now();
         let time = self.server.hub.now();
+        self.session.heard(time);
         let mut consumed = 0;
         loop {
             if self.marks.has(Marks::SLOWED) {

@@ -18,6 +18,7 @@ mod shared;
 mod stream;
 mod timers;
 mod tls;
+mod turns;
 
 pub use door::{ByteStream, MqttDoor};
 pub use listener::{Gateway, ListenError, Protocol};

@@ -17,6 +17,8 @@ use tokio_rustls::server::TlsStream;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::turns::Turns;
+
 /// How often the files are looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(3);
 
@@ -50,6 +52,8 @@ struct Files {
 pub struct Tls {
     files: Files,
     current: Mutex<Current>,
+    /// A handshake costs a hundred times what it costs its client: a flood of them may not take every core.
+    turns: Turns,
 }
 
 /// What was read last.
@@ -79,12 +83,12 @@ impl Tls {
     ) -> Result<Arc<Self>, TlsError> {
         let files = Files { certificate, key, client_authority };
         let current = Mutex::new(files.read()?);
-        Ok(Arc::new(Self { files, current }))
+        Ok(Arc::new(Self { files, current, turns: Turns::half_of_the_cores() }))
     }
 
-    /// Shakes hands.
+    /// Shakes hands; computes only when it is its turn.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.current().config).accept(stream).await
+        self.turns.run(TlsAcceptor::from(self.current().config).accept(stream)).await
     }
 
     /// What DTLS shows; `None` when its key is none that DTLS can sign with.

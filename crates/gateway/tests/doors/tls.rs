@@ -63,11 +63,7 @@ impl Authority {
         Tls::open(self.path("server.pem"), self.path("server.key"), authority).unwrap()
     }
 
-    async fn client(
-        &self,
-        address: std::net::SocketAddr,
-        shown: Option<&str>,
-    ) -> tokio_rustls::client::TlsStream<TcpStream> {
+    fn client_config(&self, shown: Option<&str>) -> Arc<rustls::ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -83,9 +79,17 @@ impl Authority {
                 builder.with_client_auth_cert(read(&self.path(&format!("{name}.pem"))), key).unwrap()
             }
         };
+        Arc::new(config)
+    }
+
+    async fn client(
+        &self,
+        address: std::net::SocketAddr,
+        shown: Option<&str>,
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+        TlsConnector::from(self.client_config(shown)).connect(name, stream).await.unwrap()
     }
 }
 
@@ -251,6 +255,16 @@ async fn t_06_many_handshakes_at_once_that_go_no_further_hold_up_nobody() {
     for _ in 0..200 {
         let mut stream = TcpStream::connect(world.mqtt).await.unwrap();
         stream.write_all(&hello[..hello.len() - 1]).await.unwrap();
+        begun.push(stream);
+        // And one that has the server's whole answer, and says no more.
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut half = rustls::ClientConnection::new(authority.client_config(None), name).unwrap();
+        let (mut hello, mut answer) = (Vec::new(), Vec::new());
+        half.write_tls(&mut hello).unwrap();
+        let mut stream = TcpStream::connect(world.mqtt).await.unwrap();
+        stream.write_all(&hello).await.unwrap();
+        tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer[0], 0x16, "{answer:x?}");
         begun.push(stream);
     }
     let mut client = authority.client(world.mqtt, None).await;

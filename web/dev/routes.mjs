@@ -168,6 +168,23 @@ export const routes = [
     "/inbox/rules",
     (_, __, body) => (state.rules = body.map((rule) => ({ name: "*", limit: 1000, accepted: 0, ...rule }))),
   ],
+  [
+    "GET",
+    "/me/sessions",
+    () => ({
+      items: [
+        {
+          id: "s1",
+          current: true,
+          created_at: now(),
+          expires_at: now(),
+          address: "127.0.0.1",
+          browser: null,
+        },
+      ],
+      next: null,
+    }),
+  ],
   ["GET", "/sessions", (_, query) => page([], query)],
   ["GET", "/retained", (_, query) => page([], query)],
   [

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Extensions, StatusCode};
 use roost_hub::principal::{Actor, Principal};
-use roost_hub::registry::{Secret, SignInError, WEB_SESSION_LIFETIME};
+use roost_hub::registry::{Secret, SignInError, Visit, WEB_SESSION_LIFETIME};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -68,10 +68,16 @@ async fn show(State(api): State<Shared>, caller: Caller) -> Result<Reply<Value>,
     Ok(Reply(shown(&api, &caller.principal)?))
 }
 
-/// Where a log-in comes from; all that no listener vouches for count as one.
-fn address(extensions: &Extensions) -> IpAddr {
-    let found = extensions.get::<ConnectInfo<SocketAddr>>();
-    found.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())
+/// From where a request comes: the address is unknown where no listener vouches for it.
+pub(crate) fn visit(headers: &HeaderMap, extensions: &Extensions) -> Visit {
+    let address = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+    let browser = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Visit { address, browser: browser.map(str::to_owned) }
+}
+
+/// For the counting of failures: all that no listener vouches for count as one.
+pub(crate) fn counted_address(visit: &Visit) -> IpAddr {
+    visit.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 /// Refuses a form that a page of somebody else sends to sign its reader in as somebody else.
@@ -84,14 +90,16 @@ pub(crate) fn check_own_page(headers: &HeaderMap) -> Result<(), Problem> {
 
 async fn sign_in(State(api): State<Shared>, request: Request) -> Result<Response, Problem> {
     check_own_page(request.headers())?;
-    let (address, https) = (address(request.extensions()), request.extensions().get::<Https>().copied());
+    let https = request.extensions().get::<Https>().copied();
+    let visit = visit(request.headers(), request.extensions());
+    let address = counted_address(&visit);
     let Json(SignIn { email, password }) = Json::from_request(request, &()).await?;
     let (identity, now) = (email.trim().to_lowercase(), api.hub.now());
     api.hub.throttle().allow_hashing(address, &identity, now).map_err(slow_down)?;
     let hub = Arc::clone(&api.hub);
     let verified = tokio::task::spawn_blocking(move || hub.verify_user(&email, &password)).await;
     let started = match verified {
-        Ok(Ok(user)) => api.hub.start_web_session(&user).await,
+        Ok(Ok(user)) => api.hub.start_web_session(&user, visit).await,
         Ok(Err(error)) => Err(error),
         Err(_ended) => Err(SignInError::Busy),
     };

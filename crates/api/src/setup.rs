@@ -4,7 +4,8 @@ use axum::Json as Reply;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use roost_hub::registry::SetUpError;
+use roost_hub::principal::Role;
+use roost_hub::registry::{NewUser, SetUpError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -45,12 +46,14 @@ async fn show(State(api): State<Shared>) -> Result<Reply<Value>, Problem> {
 async fn set_up(State(api): State<Shared>, request: Request) -> Result<Response, Problem> {
     session::check_own_page(request.headers())?;
     let https = request.extensions().get::<Https>().copied();
+    let visit = session::visit(request.headers(), request.extensions());
     let Json(SetUp { token, email, password, name }) = Json::from_request(request, &()).await?;
     if !api.hub.setup_needed()? {
         return Err(refusal(SetUpError::Done));
     }
-    let hash = hash_password(&api, password).await?;
-    let (secret, principal) = api.hub.set_up(&token, email, hash, name).await.map_err(refusal)?;
+    let password = hash_password(&api, password).await?;
+    let owner = NewUser { email, name, role: Role::Owner, password };
+    let (secret, principal) = api.hub.set_up(&token, owner, visit).await.map_err(refusal)?;
     let body = session::shown(&api, &principal)?;
     Ok((StatusCode::CREATED, session::cookie(&secret, https), Reply(body)).into_response())
 }

@@ -1,17 +1,22 @@
 //! People who sign in.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use axum::Json as Reply;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::response::Response;
 use http::{StatusCode, header};
 use roost_hub::access::Action;
-use roost_hub::id::UserId;
+use roost_hub::id::{TenantId, UserId};
 use roost_hub::principal::{Actor, Role};
-use roost_hub::registry::{CreateUserError, DeleteUserError, NewUser, UpdateUserError, User, UserUpdate};
+use roost_hub::registry::{
+    CreateUserError, DeleteUserError, NewUser, SignInError, UpdateUserError, User, UserUpdate,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, busy, slow_down};
 use crate::body::Json;
 use crate::credentials::hash_password;
 use crate::idempotency::secret;
@@ -19,6 +24,7 @@ use crate::page::Page;
 use crate::params::Params;
 use crate::problem::{Problem, sentence};
 use crate::route::{Route, delete, get, patch, post};
+use crate::session::{counted_address, visit};
 use crate::state::Shared;
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -34,7 +40,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .answers(201, "User"),
         get("/api/v1/users/{id}", show).about("users", "Shows a person").answers(200, "User"),
         patch("/api/v1/users/{id}", change)
-            .about("users", "Changes a person; everybody may change their own name and password")
+            .about("users", "Changes a person; everybody may change their own name, and their own password with the one they have")
             .takes("UserUpdate")
             .answers(200, "User"),
         delete("/api/v1/users/{id}", remove).about("users", "Removes a person").answers(204, ""),
@@ -56,6 +62,7 @@ struct Update {
     name: Option<String>,
     role: Option<Role>,
     password: Option<String>,
+    current_password: Option<String>,
     disabled: Option<bool>,
 }
 
@@ -117,12 +124,41 @@ async fn show(
     Ok(Reply(shown(&api.hub.user(caller.tenant(), &id)?.ok_or_else(unknown)?)))
 }
 
+/// Who finds a browser open can't make it theirs: a password of one's own is changed by who knows it.
+async fn check_own_password(
+    api: &Shared,
+    user: (&TenantId, &UserId),
+    current: Option<String>,
+    address: IpAddr,
+) -> Result<(), Problem> {
+    let (tenant, id) = (user.0.clone(), user.1.clone());
+    let Some(current) = current else {
+        return Err(Problem::invalid("Send the password that you have now as `current_password`."));
+    };
+    // Not the identity of a log-in: guessing here shuts nobody out there.
+    let (identity, now) = (format!("own {id}"), api.hub.now());
+    api.hub.throttle().allow_hashing(address, &identity, now).map_err(slow_down)?;
+    let hub = Arc::clone(&api.hub);
+    let verified = tokio::task::spawn_blocking(move || hub.verify_password_of(&tenant, &id, &current)).await;
+    match verified.unwrap_or(Err(SignInError::Busy)) {
+        Ok(()) => Ok(()),
+        Err(SignInError::Wrong) => {
+            api.hub.throttle().login_failed(address, &identity, now);
+            Err(Problem::forbidden("`current_password` is not the password that you have now."))
+        }
+        Err(SignInError::Busy) => Err(busy()),
+        Err(SignInError::Storage(error)) => Err(error.into()),
+    }
+}
+
 async fn change(
     State(api): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(body): Json<Update>,
+    request: Request,
 ) -> Result<Reply<Value>, Problem> {
+    let address = counted_address(&visit(request.headers(), request.extensions()));
+    let Json(body): Json<Update> = Json::from_request(request, &()).await?;
     let id = UserId::parse(&id);
     let is_self = matches!((&caller.principal.actor, &id), (Actor::User { user, .. }, Ok(id)) if user == id);
     if !is_self || body.role.is_some() || body.disabled.is_some() {
@@ -130,10 +166,17 @@ async fn change(
     }
     let id = id.map_err(|_no_id| unknown())?;
     let password = match body.password {
-        Some(text) => Some(hash_password(&api, text).await?),
+        Some(text) => {
+            if is_self {
+                check_own_password(&api, (caller.tenant(), &id), body.current_password, address).await?;
+            }
+            Some(hash_password(&api, text).await?)
+        }
         None => None,
     };
-    let update = UserUpdate { name: body.name, role: body.role, password, disabled: body.disabled };
+    let stays = is_self.then(|| caller.principal.credential.as_ref().map(|own| own.id.clone())).flatten();
+    let (name, role, disabled) = (body.name, body.role, body.disabled);
+    let update = UserUpdate { name, role, password, stays, disabled };
     let updated = api.hub.update_user(caller.tenant(), &id, update).await;
     let user = updated.map_err(|error| match error {
         UpdateUserError::Unknown => unknown(),

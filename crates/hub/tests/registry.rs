@@ -14,7 +14,7 @@ use roost_hub::principal::{Principal, Role};
 use roost_hub::registry::{
     AddCredentialError, AuthenticateError, CreateDeviceError, CreateTenantError, DeleteUserError,
     DeviceQuery, DeviceUpdate, NewCredential, NewDevice, NewToken, NewUser, PasswordHash, Presented,
-    SetUpError, SignInError, Throttle, UserUpdate, WEB_SESSION_LIFETIME, default_tenant,
+    SetUpError, SignInError, Throttle, UserUpdate, Visit, WEB_SESSION_LIFETIME, default_tenant,
 };
 use roost_hub::storage::{Expected, Key};
 use roost_hub::time::Timestamp;
@@ -317,7 +317,8 @@ async fn m_72_a_device_whose_profile_is_gone_is_denied() {
 async fn x_12_the_first_owner_needs_the_token_from_the_console_once_and_in_time() {
     let world = World::new();
     let hub = world.hub();
-    let set_up = async |token: &str| hub.set_up(token, "o@example.com".to_owned(), password(hub), None).await;
+    let owner = || person(hub, "o@example.com", Role::Viewer);
+    let set_up = async |token: &str| hub.set_up(token, owner(), Visit::default()).await;
     assert!(hub.setup_needed().unwrap());
     assert_eq!(set_up("guess").await.unwrap_err(), SetUpError::Token);
     let old = hub.setup_token().unwrap().unwrap();
@@ -355,7 +356,7 @@ async fn x_04_a_new_password_or_being_shut_out_ends_what_is_signed_in() {
     let user = hub.create_user(&tenant, person(hub, "V@Example.com", Role::Viewer)).await.unwrap();
     let sign_in = async || {
         let verified = hub.verify_user(" v@example.COM", "correct horse")?;
-        hub.start_web_session(&verified).await
+        hub.start_web_session(&verified, Visit::default()).await
     };
     let (cookie, _) = sign_in().await.unwrap();
     assert_eq!(hub.web_session(cookie.reveal()).unwrap().role(), Some(Role::Viewer));
@@ -373,12 +374,46 @@ async fn x_04_a_new_password_or_being_shut_out_ends_what_is_signed_in() {
 }
 
 #[tokio::test]
+async fn where_somebody_is_signed_in_is_listed_and_one_place_can_be_ended() {
+    let world = World::new();
+    let hub = world.hub();
+    let tenant = default_tenant();
+    let user = hub.create_user(&tenant, person(hub, "o@example.com", Role::Owner)).await.unwrap().id;
+    let sign_in = async |browser: &str| {
+        let verified = hub.verify_user("o@example.com", "correct horse").unwrap();
+        let visit = Visit { address: Some([10, 0, 0, 7].into()), browser: Some(browser.to_owned()) };
+        hub.start_web_session(&verified, visit).await.unwrap().0
+    };
+    let (first, second) = (sign_in("Firefox").await, sign_in(&"ü".repeat(300)).await);
+    let listed = hub.web_sessions(&tenant, &user).unwrap();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[0].visit.browser.as_deref(), Some("Firefox"));
+    assert_eq!(listed[1].visit.browser.as_ref().map(String::len), Some(200));
+    assert_eq!(
+        (listed[0].started_at, listed[0].visit.address),
+        (Some(hub.now()), Some([10, 0, 0, 7].into()))
+    );
+    assert!(hub.end_web_session(&tenant, &user, &listed[0].id).await.unwrap());
+    assert!(!hub.end_web_session(&tenant, &user, &listed[0].id).await.unwrap());
+    assert!(is_unknown(hub.web_session(first.reveal())));
+    assert!(hub.web_session(second.reveal()).is_ok());
+    let third = sign_in("phone").await;
+    let stays = hub.web_session(third.reveal()).unwrap().credential.as_ref().map(|own| own.id.clone());
+    let update = UserUpdate { password: Some(password(hub)), stays, ..UserUpdate::default() };
+    hub.update_user(&tenant, &user, update).await.unwrap();
+    assert!(is_unknown(hub.web_session(second.reveal())));
+    assert!(hub.web_session(third.reveal()).is_ok());
+    world.advance(WEB_SESSION_LIFETIME);
+    assert!(hub.web_sessions(&tenant, &user).unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_web_session_ends_by_itself_and_a_cookie_is_no_token() {
     let world = World::new();
     let hub = world.hub();
     hub.create_user(&default_tenant(), person(hub, "o@example.com", Role::Owner)).await.unwrap();
     let verified = hub.verify_user("o@example.com", "correct horse").unwrap();
-    let (cookie, _) = hub.start_web_session(&verified).await.unwrap();
+    let (cookie, _) = hub.start_web_session(&verified, Visit::default()).await.unwrap();
     assert!(is_unknown(hub.authenticate(Presented::Token(cookie.reveal()))));
     world.advance(WEB_SESSION_LIFETIME);
     assert!(matches!(hub.web_session(cookie.reveal()), Err(AuthenticateError::Expired)));

@@ -6,7 +6,7 @@ use roost_hub::broker::{CloseReason, Session};
 use roost_hub::id::{DeviceId, ProfileId};
 use roost_hub::principal::{Principal, Role};
 use roost_hub::registry::{
-    DeviceUpdate, NewDevice, NewUser, Presented, UserUpdate, WEB_SESSION_LIFETIME, default_tenant,
+    DeviceUpdate, NewDevice, NewUser, Presented, UserUpdate, Visit, WEB_SESSION_LIFETIME, default_tenant,
 };
 use roost_hub::storage::Key;
 use roost_testkit::world::{World, options};
@@ -65,7 +65,7 @@ async fn x_04_what_was_opened_with_a_cookie_holds_as_long_as_its_session() {
     let user = hub.create_user(&tenant, new).await.unwrap();
     let sign_in = async || {
         let verified = hub.verify_user("o@example.com", "correct horse").unwrap();
-        let (cookie, principal) = hub.start_web_session(&verified).await.unwrap();
+        let (cookie, principal) = hub.start_web_session(&verified, Visit::default()).await.unwrap();
         assert_eq!(hub.web_session(cookie.reveal()).unwrap().credential, principal.credential);
         (cookie, principal)
     };

@@ -101,6 +101,16 @@ export interface User {
   created_at: string;
 }
 
+/** A place where one is signed in at the dashboard. */
+export interface WebSession {
+  id: string;
+  current: boolean;
+  created_at: string | null;
+  expires_at: string;
+  address: string | null;
+  browser: string | null;
+}
+
 export interface ApiToken {
   id: string;
   name: string;

@@ -134,6 +134,70 @@ async fn h_23_nobody_raises_themselves() {
 }
 
 #[tokio::test]
+async fn ones_own_password_is_changed_with_the_one_that_counts_and_ends_the_other_sessions() {
+    let (world, here) = signed_in().await;
+    let sign_in = json!({ "email": OWNER, "password": PASSWORD });
+    let there = cookie(&world.ask("", "POST /api/v1/session", sign_in).await.expect(200));
+    let me = world.send(by_cookie(&here, "", "GET /api/v1/me", Value::Null)).await.expect(200).json();
+    let own = format!("PATCH /api/v1/users/{}", me["id"].as_str().unwrap());
+    let patch = |body: Value| by_cookie(&here, OWN, &own, body);
+    let new = "battery staple horse";
+    world.send(patch(json!({ "password": new }))).await.expect(422);
+    world.send(patch(json!({ "password": new, "current_password": "a guess" }))).await.expect(403);
+    let right = json!({ "password": new, "current_password": PASSWORD });
+    world.send(patch(right.clone())).await.expect(200);
+    world.send(by_cookie(&there, "", "GET /api/v1/me", Value::Null)).await.expect(401);
+    world.send(by_cookie(&here, "", "GET /api/v1/me", Value::Null)).await.expect(200);
+    let mut last = world.send(patch(right.clone())).await.expect(403);
+    for _ in 0..12 {
+        last = world.send(patch(right.clone())).await;
+    }
+    last.expect(429);
+    // Guessing there shuts nobody out here.
+    world.ask("", "POST /api/v1/session", json!({ "email": OWNER, "password": new })).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_owner_sets_the_password_of_somebody_else_without_the_old_one() {
+    let (world, owner) = signed_in().await;
+    let body = json!({ "email": "b@example.org", "password": PASSWORD, "role": "viewer" });
+    let made = world.send(by_cookie(&owner, OWN, "POST /api/v1/users", body)).await.expect(201).json();
+    let line = format!("PATCH /api/v1/users/{}", made["id"].as_str().unwrap());
+    let body = json!({ "password": "battery staple horse" });
+    world.send(by_cookie(&owner, OWN, &line, body)).await.expect(200);
+    let sign_in = json!({ "email": "b@example.org", "password": "battery staple horse" });
+    world.ask("", "POST /api/v1/session", sign_in).await.expect(200);
+}
+
+#[tokio::test]
+async fn where_one_is_signed_in_is_listed_and_ended() {
+    let (world, here) = signed_in().await;
+    let mut sign_in = request("", "POST /api/v1/session", json!({ "email": OWNER, "password": PASSWORD }));
+    sign_in.headers_mut().insert("user-agent", "Lynx/2.9".parse().unwrap());
+    let there = cookie(&world.send(sign_in).await.expect(200));
+    let list = || by_cookie(&here, "", "GET /api/v1/me/sessions", Value::Null);
+    let listed = world.send(list()).await.expect(200).json();
+    let [other, own] = &listed["items"].as_array().unwrap()[..] else { panic!("{listed}") };
+    assert_eq!((&own["current"], &other["current"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&other["browser"], &other["created_at"]),
+        (&json!("Lynx/2.9"), &json!("2026-11-21T13:54:57.250Z"))
+    );
+    let line = format!("DELETE /api/v1/me/sessions/{}", other["id"].as_str().unwrap());
+    let end = || by_cookie(&here, OWN, &line, Value::Null);
+    world.send(end()).await.expect(204);
+    world.send(end()).await.expect(404);
+    world.send(by_cookie(&there, "", "GET /api/v1/me", Value::Null)).await.expect(401);
+    assert_eq!(world.send(list()).await.expect(200).json()["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_has_no_web_sessions() {
+    let world = World::new().await;
+    world.get("/api/v1/me/sessions").await.expect(403);
+}
+
+#[tokio::test]
 async fn tokens_are_made_listed_and_deleted() {
     let world = World::new().await;
     let body = json!({ "name": "grafana", "role": "viewer", "expires_in": "1h" });

@@ -58,7 +58,7 @@ pub use token::{CreateTokenError, DeleteTokenError, NewToken, Token};
 pub use update_device::{DeviceUpdate, UpdateDeviceError};
 pub use update_user::{DeleteUserError, UpdateUserError, UserUpdate};
 pub use user::{CreateUserError, NewUser, User};
-pub use web_session::{SignInError, VerifiedUser, WEB_SESSION_LIFETIME};
+pub use web_session::{SignInError, VerifiedUser, Visit, WEB_SESSION_LIFETIME, WebSession};
 
 use password::Passwords;
 use recognised::Recognised;

@@ -11,11 +11,10 @@ use crate::principal::{Principal, Role};
 use crate::storage::StorageError;
 use crate::time::Timestamp;
 
-use super::password::PasswordHash;
 use super::secret::{Secret, SecretHash};
 use super::tenant::default_tenant;
 use super::user::{CreateUserError, NewUser, Reach};
-use super::web_session::{SignInError, VerifiedUser};
+use super::web_session::{SignInError, VerifiedUser, Visit};
 use super::{lock, tenant_state::TenantState};
 
 /// How long a set-up token may be used.
@@ -89,15 +88,14 @@ impl Hub {
     pub async fn set_up(
         &self,
         token: &str,
-        email: String,
-        password: PasswordHash,
-        name: Option<String>,
+        owner: NewUser,
+        visit: Visit,
     ) -> Result<(Secret, Arc<Principal>), SetUpError> {
         let tenant = default_tenant();
         let state = self.tenant_state(&tenant)?.ok_or(SetUpError::Done)?;
-        let user = self.set_up_now(&state, token, NewUser { email, name, role: Role::Owner, password })?;
+        let user = self.set_up_now(&state, token, NewUser { role: Role::Owner, ..owner })?;
         let verified = VerifiedUser { tenant, user };
-        self.start_web_session(&verified).await.map_err(|error| match error {
+        self.start_web_session(&verified, visit).await.map_err(|error| match error {
             SignInError::Storage(error) => SetUpError::Storage(error),
             SignInError::Wrong | SignInError::Busy => SetUpError::Token,
         })

@@ -1,7 +1,7 @@
 //! How a person is changed, or goes.
 
 use crate::hub::Hub;
-use crate::id::{TenantId, UserId};
+use crate::id::{CredentialId, TenantId, UserId};
 use crate::principal::{Role, Whose};
 use crate::storage::StorageError;
 
@@ -19,6 +19,8 @@ pub struct UserUpdate {
     pub role: Option<Role>,
     /// A new password; ends their web sessions.
     pub password: Option<PasswordHash>,
+    /// The web session that a new password does not end: the one in which it was changed.
+    pub stays: Option<CredentialId>,
     /// Whether they are shut out; ends their web sessions when they are.
     pub disabled: Option<bool>,
 }
@@ -85,6 +87,7 @@ impl Hub {
         let _turn = state.turn();
         let mut record = self.user_record(tenant, user)?.ok_or(UpdateUserError::Unknown)?;
         let signs_out = update.password.is_some() || update.disabled == Some(true);
+        let stays = update.stays.filter(|_| update.disabled != Some(true));
         if let Some(name) = update.name {
             if !(1..=NAME_LENGTH_MAX).contains(&name.len()) {
                 return Err(UpdateUserError::Invalid(format!("a name has 1 to {NAME_LENGTH_MAX} bytes")));
@@ -97,7 +100,10 @@ impl Hub {
         if (record.role < Role::Owner || record.disabled) && self.is_last_owner(tenant, user)? {
             return Err(UpdateUserError::LastOwner);
         }
-        let ended = if signs_out { std::mem::take(&mut record.sessions) } else { Vec::new() };
+        let (kept, ended) = std::mem::take(&mut record.sessions)
+            .into_iter()
+            .partition::<Vec<_>, _>(|session| !signs_out || (stays.is_some() && session.id() == stays));
+        record.sessions = kept;
         let table = &*self.store.table;
         // A web session holds only while the user's record names it: this one write ends them.
         fact::set(table, &user_key(tenant, user)?, &record)?;

@@ -1,5 +1,6 @@
 //! Signing in at the dashboard with address and password, and the session that follows.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ pub const WEB_SESSION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The most sessions of one person; the oldest ends for a new one.
 const WEB_SESSIONS_MAX: usize = 20;
 
+/// How much is kept of what a browser says that it is, in bytes.
+const BROWSER_LENGTH_MAX: usize = 200;
+
 /// Why somebody was not signed in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
@@ -43,18 +47,49 @@ pub struct VerifiedUser {
     pub(super) user: UserId,
 }
 
+/// From where somebody signs in, so that they know their sessions again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Visit {
+    /// The address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// What the browser says that it is; the first 200 bytes are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser: Option<String>,
+}
+
+/// A place where somebody is signed in.
+#[derive(Clone, Debug)]
+pub struct WebSession {
+    /// By what it is named; nothing to sign in with.
+    pub id: CredentialId,
+    /// When it began; unknown of those from before this was noted.
+    pub started_at: Option<Timestamp>,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+    /// From where.
+    pub visit: Visit,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct WebSessionRecord {
     pub(super) hash: SecretHash,
     expires_at: Timestamp,
+    #[serde(default)]
+    started_at: Option<Timestamp>,
+    #[serde(flatten)]
+    visit: Visit,
 }
 
 impl WebSessionRecord {
     /// By what somebody was recognised who showed its cookie: the id is a part of the hash, enough to tell
     /// a person's sessions apart and nothing to sign in with.
     pub(super) fn credential(&self) -> Option<CredentialRef> {
-        let id = CredentialId::parse(self.hash.short()).ok()?;
-        Some(CredentialRef { id, expires_at: Some(self.expires_at) })
+        Some(CredentialRef { id: self.id()?, expires_at: Some(self.expires_at) })
+    }
+
+    pub(super) fn id(&self) -> Option<CredentialId> {
+        CredentialId::parse(self.hash.short()).ok()
     }
 }
 
@@ -88,6 +123,25 @@ impl Hub {
         Ok(self.user_record(&tenant, &user)?.map(|record| (tenant, record)))
     }
 
+    /// Whether this is the password of somebody who is signed in already. It takes as long as
+    /// [`Hub::verify_user`] and is asked for before it is changed.
+    ///
+    /// # Errors
+    /// [`SignInError`].
+    pub fn verify_password_of(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        password: &str,
+    ) -> Result<(), SignInError> {
+        let record = self.user_record(tenant, user)?.ok_or(SignInError::Wrong)?;
+        match self.registry.passwords.verify(&record.password, password.as_bytes()) {
+            Verdict::Right => Ok(()),
+            Verdict::Wrong => Err(SignInError::Wrong),
+            Verdict::Busy => Err(SignInError::Busy),
+        }
+    }
+
     /// Starts a web session; the secret goes into a cookie. Not cancel safe.
     ///
     /// # Errors
@@ -95,8 +149,9 @@ impl Hub {
     pub async fn start_web_session(
         &self,
         verified: &VerifiedUser,
+        visit: Visit,
     ) -> Result<(Secret, Arc<Principal>), SignInError> {
-        let started = self.start_web_session_now(verified)?;
+        let started = self.start_web_session_now(verified, visit)?;
         self.durable(self.store.log.end()).await?;
         Ok(started)
     }
@@ -104,6 +159,7 @@ impl Hub {
     fn start_web_session_now(
         &self,
         verified: &VerifiedUser,
+        mut visit: Visit,
     ) -> Result<(Secret, Arc<Principal>), SignInError> {
         let VerifiedUser { tenant, user } = verified;
         let state = self.tenant_state(tenant)?.ok_or(SignInError::Wrong)?;
@@ -117,7 +173,15 @@ impl Hub {
             record.sessions.into_iter().partition(|session| session.expires_at > now);
         let surplus = (kept.len() + 1).saturating_sub(WEB_SESSIONS_MAX);
         ended.extend(kept.drain(..surplus));
-        let session = WebSessionRecord { hash: hash.clone(), expires_at: now.after(WEB_SESSION_LIFETIME) };
+        if let Some(browser) = &mut visit.browser {
+            browser.truncate(browser.floor_char_boundary(BROWSER_LENGTH_MAX));
+        }
+        let session = WebSessionRecord {
+            hash: hash.clone(),
+            expires_at: now.after(WEB_SESSION_LIFETIME),
+            started_at: Some(now),
+            visit,
+        };
         let shown = session.credential();
         kept.push(session);
         record.sessions = kept;
@@ -157,22 +221,63 @@ impl Hub {
         Ok(self.user_record(&tenant, &user)?.map(|record| (tenant, record)))
     }
 
-    /// Ends a web session; one that is over already is fine. Not cancel safe.
+    /// Where the person is signed in, in the order in which they signed in.
+    ///
+    /// # Errors
+    /// The store could not.
+    pub fn web_sessions(&self, tenant: &TenantId, user: &UserId) -> Result<Vec<WebSession>, StorageError> {
+        let Some(record) = self.user_record(tenant, user)? else { return Ok(Vec::new()) };
+        let now = self.now();
+        let shown = |session: WebSessionRecord| {
+            let (id, WebSessionRecord { started_at, expires_at, visit, .. }) = (session.id()?, session);
+            (expires_at > now).then_some(WebSession { id, started_at, expires_at, visit })
+        };
+        Ok(record.sessions.into_iter().filter_map(shown).collect())
+    }
+
+    /// Ends one of the person's web sessions. `false` when they have none of this id. Not cancel safe.
+    ///
+    /// # Errors
+    /// The store could not.
+    pub async fn end_web_session(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        id: &CredentialId,
+    ) -> Result<bool, StorageError> {
+        let is_meant = |session: &WebSessionRecord| session.id().as_ref() == Some(id);
+        let has_ended = self.end_web_session_now(tenant, user, is_meant)?;
+        self.durable(self.store.log.end()).await?;
+        Ok(has_ended)
+    }
+
+    /// Ends the web session of a cookie; one that is over already is fine. Not cancel safe.
     ///
     /// # Errors
     /// The store could not.
     pub async fn sign_out(&self, secret: &str) -> Result<(), StorageError> {
         let hash = SecretHash::of(secret.as_bytes());
         let Some((tenant, record)) = self.web_session_owner(&hash)? else { return Ok(()) };
-        if let Some(state) = self.tenant_state(&tenant)? {
-            let _turn = state.turn();
-            if let Some(mut record) = self.user_record(&tenant, &record.id)? {
-                record.sessions.retain(|session| session.hash != hash);
-                fact::set(&*self.store.table, &user_key(&tenant, &record.id)?, &record)?;
-            }
-            fact::delete(&*self.store.table, &hash.key()?)?;
-        }
+        self.end_web_session_now(&tenant, &record.id, |session| session.hash == hash)?;
         self.durable(self.store.log.end()).await
+    }
+
+    fn end_web_session_now(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        is_meant: impl Fn(&WebSessionRecord) -> bool,
+    ) -> Result<bool, StorageError> {
+        let Some(state) = self.tenant_state(tenant)? else { return Ok(false) };
+        let _turn = state.turn();
+        let Some(mut record) = self.user_record(tenant, user)? else { return Ok(false) };
+        let Some(place) = record.sessions.iter().position(is_meant) else { return Ok(false) };
+        let ended = record.sessions.remove(place);
+        let table = &*self.store.table;
+        // A web session holds only while the user's record names it: this one write ends it.
+        fact::set(table, &user_key(tenant, user)?, &record)?;
+        fact::delete(table, &ended.hash.key()?)?;
+        Ok(true)
     }
 }
 

@@ -140,6 +140,41 @@ test("a rule accepts those that wait and those to come, and is removed again", a
   await context.close();
 });
 
+test("rules that somebody else changes at the same moment are left alone, and shown", async () => {
+  const { page, context, problems } = await open(WIDE, INBOX);
+  const run = freshSerial();
+  const rules = page.getByTestId("inbox-rules");
+  await rules.getByRole("button", { name: "Add a rule" }).click();
+  const before = await call(page, "GET", "/inbox/rules");
+  let isFirst = true;
+  await page.route("**/api/v1/inbox/rules", async (route) => {
+    if (route.request().method() === "PUT" && isFirst) {
+      isFirst = false;
+      const headers = { ...route.request().headers() };
+      delete headers["if-match"];
+      await route.fetch({ headers, postData: [...before, { dialect: "spot", name: `${run}-theirs` }] });
+    }
+    await route.continue();
+  });
+  const dialog = page.getByRole("dialog", { name: "Add a rule" });
+  await dialog.getByLabel("Name", { exact: true }).fill(`${run}-mine`);
+  await dialog.getByRole("button", { name: "Add the rule" }).click();
+  await dialog.getByRole("alert").getByText("Somebody else changed the rules").waitFor();
+  await rules.getByText(`${run}-theirs`).waitFor();
+  await dialog.getByRole("button", { name: "Add the rule" }).click();
+  await dialog.waitFor({ state: "detached" });
+  for (const name of ["theirs", "mine"]) {
+    await rules.locator("tbody tr", { hasText: `${run}-${name}` }).waitFor();
+  }
+  await call(page, "PUT", "/inbox/rules", before);
+  // The browser itself reports the answer 412.
+  assert.deepEqual(
+    problems.filter((text) => !text.includes("412")),
+    [],
+  );
+  await context.close();
+});
+
 test("a viewer sees who waits and by which rules, and is offered no change", async () => {
   const serial = freshSerial();
   await spotPosts(serial);

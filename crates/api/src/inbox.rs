@@ -139,9 +139,9 @@ async fn set_rules(
     let etag = etag.filter(|etag| *etag != "*").map(|etag| etag.trim_matches('"'));
     let put = api.hub.put_inbox_rules(caller.tenant(), (rules, etag)).await;
     put.map(shown_rules).map_err(|error| match error {
-        PutInboxRulesError::Conflict(_) => {
-            Problem::condition("The rules were changed meanwhile: read them, then send yours for those.")
-        }
+        PutInboxRulesError::Conflict(_) => Problem::condition(
+            "Somebody else changed the rules meanwhile, and nothing of yours was: read them, then try again.",
+        ),
         PutInboxRulesError::Invalid(text) => Problem::invalid(sentence(&text)),
         PutInboxRulesError::Storage(error) => error.into(),
     })

@@ -72,7 +72,7 @@ async function send(method: string, path: string, options: CallOptions): Promise
   const headers: Record<string, string> = { Accept: options.accept ?? "application/json" };
   if (method !== "GET") headers["Content-Type"] = "application/json";
   if (method === "POST") headers["Idempotency-Key"] = randomKey();
-  if (options.ifMatch !== undefined) headers["If-Match"] = `"${options.ifMatch}"`;
+  if (options.ifMatch) headers["If-Match"] = `"${options.ifMatch.replaceAll('"', "")}"`;
   const init: RequestInit = { method, headers, credentials: "same-origin" };
   if (options.body !== undefined) init.body = pretty(options.body, 0);
   if (options.signal) init.signal = options.signal;
@@ -108,11 +108,17 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
 
 export const get = <T>(path: string, query: CallOptions["query"] = {}, signal?: AbortSignal): Promise<T> =>
   call<T>("GET", path, signal ? { query, signal } : { query });
+/** The same with the tag by which a change can name what it changes. */
+export async function getTagged<T>(path: string): Promise<{ body: T; etag: string }> {
+  const response = await answer("GET", path, {});
+  return { body: parse(await response.text()) as T, etag: response.headers.get("etag") ?? "" };
+}
 /** The same as a file of this media type. */
 export const getFile = async (path: string, query: CallOptions["query"], accept: string): Promise<Blob> =>
   (await answer("GET", path, { query: query ?? {}, accept })).blob();
 export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>("POST", path, { body });
-export const put = <T>(path: string, body: unknown): Promise<T> => call<T>("PUT", path, { body });
+export const put = <T>(path: string, body: unknown, ifMatch: string): Promise<T> =>
+  call<T>("PUT", path, { body, ifMatch });
 export const patch = <T>(path: string, body: unknown, ifMatch?: string): Promise<T> =>
   call<T>("PATCH", path, ifMatch === undefined ? { body } : { body, ifMatch });
 export const remove = <T = void>(path: string, query: CallOptions["query"] = {}): Promise<T> =>

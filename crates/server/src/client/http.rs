@@ -54,6 +54,8 @@ pub(crate) struct Api {
     agent: Agent,
     base: String,
     authorization: Option<String>,
+    /// The only state of things that is to be changed.
+    if_match: Option<String>,
 }
 
 impl Api {
@@ -77,7 +79,7 @@ impl Api {
             .user_agent(concat!("roost/", env!("CARGO_PKG_VERSION")));
         let authorization = token.map(|token| format!("Bearer {token}"));
         let base = url.trim_end_matches('/').to_owned();
-        Ok(Self { agent: config.build().new_agent(), base, authorization })
+        Ok(Self { agent: config.build().new_agent(), base, authorization, if_match: None })
     }
 
     fn call(
@@ -90,6 +92,9 @@ impl Api {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
+        }
+        if let Some(tag) = &self.if_match {
+            request = request.header("if-match", tag);
         }
         let timeout = Some(ANSWER_TIMEOUT.saturating_add(wait));
         let sent = match body {
@@ -115,6 +120,17 @@ impl Api {
             Some(detail) => bail!("{detail}"),
             None => bail!("{} answers {status} to {method} {path}", self.base),
         }
+    }
+
+    /// Reads something, and gives with it a client that changes it only as long as it is as it was read.
+    ///
+    /// # Errors
+    /// As [`Api::json`].
+    pub(crate) fn to_change(&self, path: &str) -> anyhow::Result<(Value, Self)> {
+        let mut response = self.call("GET", path, None, Duration::ZERO)?;
+        let tag = response.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let found = response.body_mut().with_config().limit(ANSWER_LENGTH_MAX).read_json()?;
+        Ok((found, Self { if_match: tag, ..self.clone() }))
     }
 
     /// Calls and gives the answer; null for an empty one.

@@ -119,7 +119,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn rules(api: &Api, output: Output, command: Rules) -> Result<(), Failure> {
-    let Value::Array(mut rules) = api.json("GET", RULES, None)? else { return Ok(()) };
+    let (Value::Array(mut rules), api) = api.to_change(RULES)? else { return Ok(()) };
     match command {
         Rules::List => {
             if output == Output::Table {

@@ -14,6 +14,10 @@ const DOOR = {
     { key: "battery", type: "u8", at: -1, missing: [255] },
   ],
 };
+const COMMANDS = [
+  { name: "restart" },
+  { name: "level", type: "number", min: 0, max: 100, step: 0.5, unit: "%", param: "percent" },
+];
 const DECODERS = `${ORIGIN}/#/decoders`;
 const benchOf = (id) => `${DECODERS}?profile=${encodeURIComponent(id)}`;
 
@@ -97,7 +101,8 @@ test("a decoder is written while its values are shown, and is then a profile tha
 
 test("recorded frames follow each change, what cannot be read says where, and saving keeps the rest of the profile", async () => {
   const { page, context, problems } = await open(WIDE);
-  const { profile, token } = await addDoor(page, { name: "Doors", grants: { publish: ["doors/#"] } });
+  const rest = { name: "Doors", grants: { publish: ["doors/#"] }, commands: COMMANDS };
+  const { profile, token } = await addDoor(page, rest);
   assert.equal(await sendBytes(token, [8, 102, 1, 95], "?port=2"), 204);
   assert.equal(await sendBytes(token, [8]), 400);
   await page.goto(benchOf(profile));
@@ -119,7 +124,8 @@ test("recorded frames follow each change, what cannot be read says where, and sa
 
   await editor.fill('{"fields": [{"key": "first", "type": "u8"}]}');
   await call(page, "POST", "/profiles", {
-    ...{ id: profile, name: "Doors", grants: { publish: ["doors/#"] } },
+    id: profile,
+    ...rest,
     decoder: { fields: [{ key: "theirs", type: "u8" }] },
   });
   await page.getByRole("button", { name: "Save", exact: true }).click();
@@ -128,9 +134,45 @@ test("recorded frames follow each change, what cannot be read says where, and sa
   await page.getByText("Saved. The next frame is read by it.").waitFor();
   const kept = await call(page, "GET", `/profiles/${profile}`);
   assert.deepEqual([kept.name, kept.grants.publish], ["Doors", ["doors/#"]]);
+  assert.deepEqual(kept.commands, COMMANDS);
   assert.deepEqual(kept.decoder, { fields: [{ key: "first", type: "u8" }] });
   assert.equal(await sendBytes(token, [9]), 204);
   await page.getByText("3 of 3 read").waitFor();
+  assert.deepEqual(beside422(problems), []);
+  await context.close();
+});
+
+test("what a profile says beside its decoder is changed, and the decoder stays", async () => {
+  const { page, context, problems } = await open(WIDE);
+  const { profile } = await addDoor(page, { name: "Doors", commands: COMMANDS });
+  await page.goto(benchOf(profile));
+  const editor = page.getByRole("textbox", { name: "The rest of the profile" });
+  const form = page.getByTestId("profile-rest");
+  const said = JSON.parse(await editor.inputValue());
+  assert.deepEqual(
+    [said.name, said.commands, "decoder" in said, "id" in said],
+    ["Doors", COMMANDS, false, false],
+  );
+  await editor.fill(JSON.stringify({ ...said, decoder: {} }));
+  await form.getByRole("alert").getByText('"decoder" is not changed here').waitFor();
+  const wrong = { ...said, commands: [{ name: "mode", options: [] }] };
+  await editor.fill(JSON.stringify(wrong));
+  await form.getByRole("button", { name: "Save the rest" }).click();
+  await form.getByRole("alert").getByText("commands").waitFor();
+  const commands = [...COMMANDS, { name: "mode", options: ["eco", "away"] }];
+  await editor.fill(JSON.stringify({ ...said, commands }));
+  await form.getByRole("button", { name: "Save the rest" }).click();
+  await page.getByText("The profile is saved.").waitFor();
+  const kept = await call(page, "GET", `/profiles/${profile}`);
+  assert.deepEqual([kept.commands, kept.decoder, kept.name], [commands, DOOR, "Doors"]);
+  assert.equal(await form.getByText("not saved").count(), 0);
+
+  await editor.fill(JSON.stringify({ ...said, name: "Mine" }));
+  await call(page, "POST", "/profiles", { ...said, id: profile, name: "Theirs", decoder: DOOR });
+  await form.getByRole("button", { name: "Save the rest" }).click();
+  await form.getByRole("alert").getByText("Somebody else changed the profile").waitFor();
+  await form.getByRole("button", { name: "Back to what is saved" }).click();
+  assert.equal(JSON.parse(await editor.inputValue()).name, "Theirs");
   assert.deepEqual(beside422(problems), []);
   await context.close();
 });

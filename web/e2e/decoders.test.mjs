@@ -155,7 +155,7 @@ test("what a profile says beside its decoder is changed, and the decoder stays",
   );
   await editor.fill(JSON.stringify({ ...said, decoder: {} }));
   await form.getByRole("alert").getByText('"decoder" is not changed here').waitFor();
-  const wrong = { ...said, commands: [{ name: "mode", options: [] }] };
+  const wrong = { ...said, commands: [{ name: "mode", type: "colour" }] };
   await editor.fill(JSON.stringify(wrong));
   await form.getByRole("button", { name: "Save the rest" }).click();
   await form.getByRole("alert").getByText("commands").waitFor();

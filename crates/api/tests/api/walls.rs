@@ -69,6 +69,7 @@ async fn ids(world: &World) -> Vec<(&'static str, String)> {
         ("profiles/{id}", "their-profile".to_owned()),
         ("tenants/{id}", "default".to_owned()),
         ("inbox/{id}", text(&inbox["items"][0]["id"])),
+        ("me/sessions/{id}", "0123456789abcdef".to_owned()),
         ("sessions/{client_id}", "their-client".to_owned()),
     ]
 }

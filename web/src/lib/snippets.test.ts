@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { addresses, parseDoor } from "./address";
 import { shell, snippets } from "./snippets";
@@ -83,4 +84,12 @@ describe("snippets", () => {
     };
     for (const { id, code } of secure) expect(code).toContain(marks[id as keyof typeof marks]);
   });
+});
+
+test("the shell program answers the command that it was given, wherever its id stands", () => {
+  const [mosquitto] = snippets(addresses(open, page), "x", "t");
+  const line = mosquitto?.code.split("\n").find((one) => one.includes("cid=")) ?? "";
+  const command = '{"expires_at":null,"id":"01M7Z","name":"vent","params":{"id":"other"}}';
+  const told = execFileSync("sh", ["-c", `command='${command}'\n${line}\nprintf %s "$cid"`]);
+  expect(told.toString()).toBe("01M7Z");
 });

@@ -32,7 +32,7 @@ function mosquitto({ host, port, tls }: NonNullable<Addresses["mqtt"]>, id: stri
 mosquitto_sub ${flags} \\
   -q 1 -t me/commands | while read -r command; do
   echo "command: $command"
-  cid=$(printf '%s' "$command" | sed 's/^{"id":"\\([^"]*\\)".*/\\1/')
+  cid=$(printf '%s' "$command" | grep -o '"id":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
   mosquitto_pub ${flags} \\
     -q 1 -t "me/commands/$cid/result" -m '{"ok":true}'
 done &

@@ -222,3 +222,16 @@ def test_what_was_announced_is_known_after_a_restart(home, request, roost):
     devices.says("plugs/desk/state", {"relay": 1})
     assert devices.value("desk", "desk_relay") is True
     assert devices.command("desk", "desk_relay", False)[1] == ("plugs/desk/set", "0")
+
+
+def test_what_is_retained_of_a_device_is_its_own_once_it_is_let_in(roost):
+    homie = Home(roost, "homie", "homie/5/+/+/+/set")
+    described = {"homie": "5.0", "version": 1, "name": "Shed", "nodes": {
+        "air": {"properties": {"temperature": {"datatype": "float", "unit": "°C"}}}}}
+    for topic, payload in [("$state", "init"), ("$description", described), ("air/temperature", "21.5"),
+                           ("$state", "ready")]:
+        homie.says(f"homie/5/shed/{topic}", payload, retain=True)
+    homie.accept("shed", "garden-shed")
+    assert until(lambda: homie.value("garden-shed", "air.temperature") == 21.5)
+    assert homie.unit("garden-shed", "air.temperature") == "°C"
+    assert until(lambda: homie.is_online("garden-shed"))

@@ -144,6 +144,27 @@ def test_a_gateway_speaks_for_devices_that_somebody_let_in(roost):
     assert until(lambda: not roost.call("GET", "/devices/cellar")["online"])
 
 
+def test_who_is_let_in_is_there_at_once_with_what_it_reported_before(roost):
+    gateway = connect(roost, "gate")
+    gateway.publish("v1/gateway/connect", '{"device":"Cellar"}')
+    gateway.publish("v1/gateway/attributes", '{"Cellar":{"fw":"1.2"}}')
+    [waiting] = roost.call("GET", "/inbox")["items"]
+    roost.call("POST", f"/inbox/{waiting['id']}/accept", {"id": "cellar"})
+    assert until(lambda: roost.call("GET", "/devices/cellar")["online"])
+    assert roost.call("GET", "/devices/cellar/twin")["reported"] == {"fw": "1.2"}
+    # A gateway that does not say who is connected: whoever sends is there.
+    gateway.publish("v1/gateway/telemetry", '{"Attic":[{"t":1}]}')
+    [waiting] = roost.call("GET", "/inbox")["items"]
+    roost.call("POST", f"/inbox/{waiting['id']}/accept", {"id": "attic"})
+    assert not roost.call("GET", "/devices/attic")["online"]
+    gateway.publish("v1/gateway/telemetry", '{"Attic":[{"t":2}]}')
+    assert roost.call("GET", "/devices/attic")["online"]
+    gateway.publish("v1/gateway/disconnect", '{"device":"Attic"}')
+    assert until(lambda: not roost.call("GET", "/devices/attic")["online"])
+    gateway.leave()
+    assert until(lambda: not roost.call("GET", "/devices/cellar")["online"])
+
+
 def test_a_child_that_a_rule_accepts_loses_nothing_of_its_first_message(roost):
     gateway = connect(roost, "gw")
     rule = {"dialect": "thingsboard", "name": "cellar-*", "parent": "gw", "labels": {"floor": "-1"}}

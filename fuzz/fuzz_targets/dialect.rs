@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
     let Some(Ok(mut dialect)) = open(name, &profile()) else { return };
     let params = json!({ "value": 1 });
     let (reported, desired) = (Map::new(), Map::from_iter([("a".to_owned(), json!(1))]));
-    let twin = Twin { reported: &reported, desired: &desired, version: 1 };
+    let twin = Twin { reported: &reported, desired: &desired, version: 1, now: 0 };
     for line in lines.split(|byte| *byte == b'\n') {
         let mut parts = line.splitn(2, |byte| *byte == b'\t');
         let Ok(first) = std::str::from_utf8(parts.next().unwrap_or_default()) else { continue };

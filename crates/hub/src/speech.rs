@@ -21,6 +21,8 @@ pub enum ToSay {
     Commands,
     /// That its twin's `desired` has changed.
     Twin,
+    /// Nothing, but whoever speaks for it is told that it was let in from the inbox.
+    LetIn,
 }
 
 /// Something that is to be said.

@@ -41,6 +41,24 @@ async fn a_recognised_device_waits_once_and_is_let_in_with_its_link() {
 }
 
 #[tokio::test]
+async fn what_a_device_reported_while_it_waited_is_its_twins_once_it_is_let_in() {
+    let world = World::new();
+    let hub = world.hub();
+    for sample in [
+        json!({ "reported": { "fw": "1.2", "mode": "eco" } }),
+        json!({ "Keys": { "t": { "unit": "°C" } }, "t": 21 }),
+        json!({ "reported": { "mode": "away" } }),
+    ] {
+        hub.recognise(&tenant(), spot("1187", sample)).unwrap();
+    }
+    let waiting = hub.inbox(&tenant(), (10, None)).unwrap().items.remove(0);
+    let (device, _, _) = hub.accept(&tenant(), &waiting.id, Accept::default()).await.unwrap();
+    let twin = hub.twin(&tenant(), &device.id).unwrap();
+    let expected = json!({ "fw": "1.2", "mode": "away", "Keys": { "t": { "unit": "°C" } } });
+    assert_eq!(Value::Object(twin.reported), expected);
+}
+
+#[tokio::test]
 async fn what_waits_survives_a_restart_and_can_be_dismissed() {
     let world = World::new();
     world.hub().recognise(&tenant(), spot("1", Value::Null)).unwrap();

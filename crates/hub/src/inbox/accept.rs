@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Waiting, waiting_key};
+use serde_json::{Map, Value};
+
+use super::{KEYS, REPORTED, Waiting, waiting_key};
 use crate::Hub;
+use crate::flight::FlightKind;
 use crate::id::{CredentialId, DeviceId, ProfileId, TenantId};
 use crate::registry::{CreateDeviceError, Device, NewDevice, Secret, fact};
+use crate::speech::ToSay;
 use crate::storage::StorageError;
+use crate::twin::ReportTwinError;
 
 /// What is to be different from what was proposed.
 #[derive(Clone, Debug, Default)]
@@ -67,9 +72,45 @@ impl Hub {
     ) -> Result<(Device, CredentialId, Secret), AcceptError> {
         let found = fact::get::<Waiting>(&*self.store.table, &waiting_key(tenant, id)?)?;
         let waiting = found.ok_or(AcceptError::Unknown)?.value;
+        let sample = waiting.sample.clone();
         let created = self.create_device(tenant, waiting.into_new(accept)).await?;
         self.forget_waiting(tenant, id)?;
+        self.keep_waited(tenant, &created.0.id, &sample)?;
         self.durable(self.store.log.end()).await?;
         Ok(created)
+    }
+
+    /// What a device reported of itself while it waited, which many say once only, is its twin's from
+    /// now on. What it measured then was nobody's.
+    pub(super) fn keep_waited(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        sample: &Value,
+    ) -> Result<(), StorageError> {
+        let mut said = sample.get(REPORTED).and_then(Value::as_object).cloned().unwrap_or_default();
+        said.extend(sample.get(KEYS).map(|keys| (KEYS.to_owned(), keys.clone())));
+        if !said.is_empty() {
+            self.report_waited(tenant, device, said)?;
+        }
+        self.speech.note(tenant, device, ToSay::LetIn);
+        Ok(())
+    }
+
+    fn report_waited(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        said: Map<String, Value>,
+    ) -> Result<(), StorageError> {
+        match self.report(tenant, device, Value::Object(said), self.now()) {
+            Ok(_) => Ok(()),
+            Err(ReportTwinError::Storage(error)) => Err(error),
+            Err(error) => {
+                let text = format_args!("what it reported while it waited: {error}");
+                self.note(tenant, device, FlightKind::Refused, text, self.now());
+                Ok(())
+            }
+        }
     }
 }

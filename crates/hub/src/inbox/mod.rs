@@ -28,6 +28,10 @@ pub use rules::{INBOX_RULES_MAX, InboxRule, PutInboxRulesError, inbox_rules_etag
 pub const INBOX_MAX: usize = 1_000;
 /// The largest sample, in bytes of JSON; of a larger one nothing is kept.
 pub const SAMPLE_LENGTH_MAX: usize = 8 * 1024;
+/// The member of a sample that has what the device reported of itself.
+pub const REPORTED: &str = "reported";
+/// The member of a sample, and of what a device reported, that names its keys.
+pub const KEYS: &str = "Keys";
 /// How often what a waiting device sends is written down, once it waits for so long.
 const WRITTEN_EVERY: Duration = Duration::from_secs(10);
 
@@ -305,7 +309,13 @@ fn bounded(sample: Value) -> Value {
 /// What is new stands beside what was known, member by member.
 fn merged(old: Value, new: Value) -> Value {
     match (old, new) {
-        (Value::Object(mut old), Value::Object(new)) => {
+        (Value::Object(mut old), Value::Object(mut new)) => {
+            if let Some(Value::Object(reported)) = new.get_mut(REPORTED)
+                && let Some(Value::Object(before)) = old.get_mut(REPORTED)
+            {
+                before.extend(std::mem::take(reported));
+                *reported = before.clone();
+            }
             old.extend(new.clone());
             match bounded(Value::Object(old)) {
                 Value::Null => bounded(Value::Object(new)),

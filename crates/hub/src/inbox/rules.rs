@@ -238,9 +238,10 @@ impl Hub {
     }
 
     fn let_in_waiting(&self, tenant: &TenantId, waiting: Waiting) -> Result<(), StorageError> {
-        let id = waiting.id.clone();
-        if self.let_in(tenant, waiting)?.is_some() {
+        let (id, sample) = (waiting.id.clone(), waiting.sample.clone());
+        if let Some(device) = self.let_in(tenant, waiting)? {
             self.forget_waiting(tenant, &id)?;
+            self.keep_waited(tenant, &device, &sample)?;
         }
         Ok(())
     }

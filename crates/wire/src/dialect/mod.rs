@@ -149,6 +149,8 @@ pub struct Twin<'a> {
     pub desired: &'a Map<String, Value>,
     /// Grows with each change of `desired`.
     pub version: u64,
+    /// When it is said, in milliseconds since 1970.
+    pub now: i64,
 }
 
 /// Why the twin is said.

@@ -17,6 +17,12 @@ use crate::telemetry::{self, Limits, Point};
 const TOLD_MAX: usize = 1_000;
 /// The longest request id, in bytes.
 const REQUEST_ID_LENGTH_MAX: usize = 32;
+/// The call by which libraries ask how fast they may send; unanswered, they wait and then send slowly.
+const SESSION_LIMITS: &str = "getSessionLimits";
+/// The largest payload that such a library is told to send, in bytes: what its own server would say.
+const PAYLOAD_LENGTH_TOLD: u32 = 65_536;
+/// How many messages it may have on their way.
+const IN_FLIGHT_TOLD: u32 = 100;
 /// Marks the correlation of a gateway's request that asks for several attributes.
 const SEVERAL: &str = "*";
 
@@ -147,6 +153,15 @@ fn readings(payload: &[u8]) -> Result<Vec<Point<'_>>, Unread> {
     telemetry::json(payload, &Limits::default()).map_err(|error| unread(error.to_string()))
 }
 
+/// No rate is given: whoever sends too fast is slowed down by the acknowledgements.
+fn session_limits() -> Value {
+    let rates = json!({ "messages": null, "telemetryMessages": null, "telemetryDataPoints": null });
+    json!({
+        "maxPayloadSize": PAYLOAD_LENGTH_TOLD, "maxInflightMessages": IN_FLIGHT_TOLD,
+        "rateLimits": rates, "gatewayRateLimits": rates,
+    })
+}
+
 fn request_id(text: &str) -> Result<&str, Unread> {
     let fits = (1..=REQUEST_ID_LENGTH_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
@@ -172,8 +187,12 @@ fn own<'a>(rest: &'a str, payload: &'a [u8]) -> Result<What<'a>, Unread> {
     }
     if let Some(id) = rest.strip_prefix("rpc/request/") {
         let topic = format!("v1/devices/me/rpc/response/{}", request_id(id)?);
-        let error = json!({ "error": "this server answers no calls of devices" });
-        return Ok(What::Reply(outgoing(topic, &error)));
+        let call = parse_json(payload)?;
+        let answer = match call.get("method").and_then(Value::as_str) {
+            Some(SESSION_LIMITS) => session_limits(),
+            _ => json!({ "error": "this server answers no calls of devices" }),
+        };
+        return Ok(What::Reply(outgoing(topic, &answer)));
     }
     Err(unread(format!(
         "v1/devices/me/{rest} is not taken here: telemetry, attributes, attributes/request/+, rpc/response/+ are"
@@ -350,6 +369,17 @@ mod tests {
         let heard = hear("v1/devices/me/rpc/request/3", r#"{"method":"getTime","params":{}}"#).unwrap();
         let What::Reply(reply) = &heard[0].what else { panic!("{heard:?}") };
         assert_eq!(reply.topic, "v1/devices/me/rpc/response/3");
+        assert!(hear("v1/devices/me/rpc/request/3", "{").is_err());
+    }
+
+    #[test]
+    fn a_library_that_asks_how_fast_it_may_send_is_told_of_no_rate() {
+        let call = r#"{"method":"getSessionLimits","params":{"timeout":5000}}"#;
+        let heard = hear("v1/devices/me/rpc/request/1", call).unwrap();
+        let What::Reply(reply) = &heard[0].what else { panic!("{heard:?}") };
+        let (topic, limits) = said(reply);
+        assert_eq!((topic, &limits["maxPayloadSize"]), ("v1/devices/me/rpc/response/1", &json!(65_536)));
+        assert_eq!(limits["rateLimits"]["telemetryMessages"], Value::Null);
     }
 
     #[test]
@@ -360,6 +390,7 @@ mod tests {
             reported: reported.as_object().unwrap(),
             desired: desired.as_object().unwrap(),
             version: 1,
+            now: 0,
         };
         for (payload, answer) in [
             (
@@ -396,7 +427,8 @@ mod tests {
         let mut dialect = ThingsBoard::default();
         let reported = Map::new();
         let mut tell = |desired: Value| {
-            let twin = Twin { reported: &reported, desired: desired.as_object().unwrap(), version: 1 };
+            let twin =
+                Twin { reported: &reported, desired: desired.as_object().unwrap(), version: 1, now: 0 };
             let told = dialect.twin(None, twin, &TwinReason::Changed);
             told.iter().map(|one| said(one).1).collect::<Vec<_>>()
         };

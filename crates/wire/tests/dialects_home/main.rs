@@ -85,7 +85,7 @@ impl Family {
         let (Json::Object(reported), Json::Object(desired)) = (reported, desired) else {
             panic!("no objects")
         };
-        let twin = Twin { reported: &reported, desired: &desired, version: 1 };
+        let twin = Twin { reported: &reported, desired: &desired, version: 1, now: 0 };
         self.0.twin(device, twin, &TwinReason::Changed)
     }
 }

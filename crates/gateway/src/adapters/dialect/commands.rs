@@ -1,5 +1,6 @@
 //! Commands and wishes on their way to devices that speak a dialect.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -12,6 +13,7 @@ use roost_hub::storage::{Position, StorageError};
 use roost_wire::dialect::{self, Outgoing, TwinReason, Wording, names_itself};
 use serde_json::json;
 
+use super::hearing::Hearing;
 use super::speaker::Speaker;
 use super::{Dialects, mapping};
 
@@ -19,8 +21,31 @@ use super::{Dialects, mapping};
 const AT_ONCE_MAX: usize = 64;
 
 impl Dialects {
-    pub(super) async fn say_all(&self, hub: &Hub, unsaid: Vec<Unsaid>) {
+    pub(super) async fn say_all(&self, hub: &Hub, mut unsaid: Vec<Unsaid>) {
+        let let_in: Vec<_> = unsaid.extract_if(.., |one| one.what == ToSay::LetIn).collect();
+        self.let_in(hub, let_in);
         stream::iter(unsaid).for_each_concurrent(AT_ONCE_MAX, |one| self.say(hub, one)).await;
+    }
+
+    /// Whoever speaks for devices that were let in is told, of all of them at once.
+    fn let_in(&self, hub: &Hub, unsaid: Vec<Unsaid>) {
+        let mut waited = HashMap::<_, Vec<_>>::new();
+        for Unsaid { tenant, device, .. } in unsaid {
+            let Some(parent) = hub.parent_of(&tenant, &device) else { continue };
+            if !hub.is_online(&tenant, &parent) {
+                continue;
+            }
+            let Some(speaker) = self.find(&tenant, &parent) else { continue };
+            let name = speaker.name_of(hub, &device).unwrap_or_else(|| device.to_string());
+            waited.entry((tenant, parent)).or_default().push((device, name));
+        }
+        for ((tenant, parent), waited) in waited {
+            let Some(speaker) = self.find(&tenant, &parent) else { continue };
+            let principal = speaker.principal();
+            if let Err(error) = Hearing::new(hub, &principal, &speaker, hub.now()).let_in(&waited) {
+                hub.note_unsaid(&principal, &parent, error);
+            }
+        }
     }
 
     /// The speaker itself, or its gateway: whoever is there.
@@ -38,6 +63,7 @@ impl Dialects {
             let said = match what {
                 ToSay::Commands => speaker.say_commands(hub, &device, name.as_deref()).await,
                 ToSay::Twin => speaker.say_twin(hub, (&device, name.as_deref())),
+                ToSay::LetIn => Ok(()),
             };
             if let Err(error) = said {
                 hub.note_unsaid(&speaker.principal(), &device, error);
@@ -120,7 +146,8 @@ impl Speaker {
         let twin = hub.twin(&self.principal().tenant, device)?;
         let mut state = self.state();
         let Some(dialect) = state.dialect(hub, self) else { return Ok(Vec::new()) };
-        let twin = dialect::Twin { reported: &twin.reported, desired: &twin.desired, version: twin.version };
+        let (reported, desired) = (&twin.reported, &twin.desired);
+        let twin = dialect::Twin { reported, desired, version: twin.version, now: hub.now().0 };
         Ok(dialect.twin(name, twin, reason))
     }
 

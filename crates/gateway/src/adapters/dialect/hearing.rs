@@ -6,7 +6,7 @@ use roost_hub::Hub;
 use roost_hub::broker::PublishError;
 use roost_hub::flight::FlightKind;
 use roost_hub::id::DeviceId;
-use roost_hub::inbox::{Proposed, Recognised, Recognition};
+use roost_hub::inbox::{KEYS, Proposed, REPORTED, Recognised, Recognition};
 use roost_hub::mailbox::{NewCommand, SendCommandError, TakeResultError};
 use roost_hub::message::Message;
 use roost_hub::principal::Principal;
@@ -23,9 +23,6 @@ use serde_json::{Map, Value, json};
 use super::mapping;
 use super::speaker::Speaker;
 use crate::adapters::readings::reading;
-
-/// The member of `reported` under which a family's keys stand, with name, unit and command.
-pub(super) const KEYS: &str = "Keys";
 
 /// See the module.
 pub(super) struct Hearing<'a> {
@@ -44,6 +41,10 @@ struct Subject {
     name: Option<String>,
     /// Whether it is another one than the one that is connected.
     is_behind: bool,
+}
+
+fn behind(device: &DeviceId, name: &str) -> Subject {
+    Subject { device: device.clone(), name: Some(name.to_owned()), is_behind: true }
 }
 
 impl<'a> Hearing<'a> {
@@ -143,9 +144,8 @@ impl<'a> Hearing<'a> {
         }
         let tenant = &self.principal.tenant;
         let link = (self.speaker.dialect, &**name);
-        let behind = |device| Some(Subject { device, name: Some(name.to_string()), is_behind: true });
         if let Some(child) = self.hub.device_by_name(tenant, Some(own), link)? {
-            return Ok(behind(child));
+            return Ok(Some(behind(&child, name)));
         }
         let parent = self.hub.parent_of(tenant, own);
         if self.hub.device_by_name(tenant, parent.as_ref(), link)?.as_ref() == Some(own) {
@@ -154,7 +154,33 @@ impl<'a> Hearing<'a> {
         // A child that was registered by hand, under the name that the family has for it.
         let by_id = DeviceId::parse(name).ok();
         let by_id = by_id.filter(|child| self.hub.parent_of(tenant, child).as_ref() == Some(own));
-        Ok(by_id.and_then(behind))
+        Ok(by_id.map(|child| behind(&child, name)))
+    }
+
+    /// What devices that were let in are known to be, and what retained messages say of them, holds from
+    /// now on.
+    pub(super) fn let_in(mut self, waited: &[(DeviceId, String)]) -> Result<(), StorageError> {
+        let now = self.now;
+        for (device, name) in waited {
+            if self.speaker.state().waiting.remove(name) {
+                self.presence(&behind(device, name), Presence::Online);
+            }
+        }
+        for message in self.speaker.kept(self.hub) {
+            let heard = {
+                let mut state = self.speaker.state();
+                let Some(dialect) = state.dialect(self.hub, self.speaker) else { return Ok(()) };
+                dialect.hear(message.topic.as_str(), &message.payload, message.time.0)
+            };
+            for Said { about, what } in heard.into_iter().flatten() {
+                let About::Named(said) = about else { continue };
+                let Some((device, name)) = waited.iter().find(|(_, name)| *name == said) else { continue };
+                // Measured when it was published; there now.
+                self.now = if matches!(what, What::Readings(_)) { message.time } else { now };
+                self.take_of(&behind(device, name), what)?;
+            }
+        }
+        Ok(())
     }
 
     fn take_of(&mut self, subject: &Subject, what: What<'_>) -> Result<(), StorageError> {
@@ -164,6 +190,9 @@ impl<'a> Hearing<'a> {
         }
         match what {
             What::Readings(points) => {
+                if subject.is_behind && !self.speaker.state().told.contains(&subject.device) {
+                    self.is_there(&subject.device);
+                }
                 let readings = points.into_iter().map(|point| reading(point, self.now)).collect();
                 self.publish(subject, mapping::telemetry(&subject.device, readings, self.now))
             }
@@ -272,26 +301,28 @@ impl<'a> Hearing<'a> {
             return;
         }
         let (tenant, device) = (&self.principal.tenant, &subject.device);
-        let mut state = self.speaker.state();
+        self.speaker.state().told.insert(device.clone());
         match presence {
-            // Of a gateway that is not connected nobody would hear when it goes.
-            Presence::Online
-                if !self.principal.device().is_some_and(|own| self.hub.is_online(tenant, own)) => {}
-            Presence::Online => {
-                let is_new = state.present.insert(device.clone());
-                drop(state);
-                // A device that was deleted and made again is not online, whatever was said of the first.
-                if is_new || !self.hub.is_online(tenant, device) {
-                    self.hub.presence_connected(tenant, device, self.speaker.dialect, None, self.now);
-                }
-            }
+            Presence::Online => self.is_there(device),
             Presence::Offline => {
-                let was_there = state.present.remove(device);
-                drop(state);
+                let was_there = self.speaker.state().present.remove(device);
                 if was_there {
                     self.hub.presence_disconnected(tenant, device, "its gateway says so", self.now);
                 }
             }
+        }
+    }
+
+    fn is_there(&self, device: &DeviceId) {
+        let tenant = &self.principal.tenant;
+        // Of a gateway that is not connected nobody would hear when it goes.
+        if !self.principal.device().is_some_and(|own| self.hub.is_online(tenant, own)) {
+            return;
+        }
+        let is_new = self.speaker.state().present.insert(device.clone());
+        // A device that was deleted and made again is not online, whatever was said of the first.
+        if is_new || !self.hub.is_online(tenant, device) {
+            self.hub.presence_connected(tenant, device, self.speaker.dialect, None, self.now);
         }
     }
 
@@ -336,13 +367,15 @@ impl<'a> Hearing<'a> {
                 let readings: Vec<_> = points.iter().map(|point| reading(point.clone(), self.now)).collect();
                 mapping::sample(&readings)
             }
-            What::Reported(patch) => json!({ "reported": patch }),
+            What::Reported(patch) => json!({ REPORTED: patch }),
             What::Desired(patch) => json!({ "desired": patch }),
             What::Event { name, payload } => {
                 json!({ "event": { &**name: String::from_utf8_lossy(payload) } })
             }
-            What::Presence(Presence::Online) => json!({ "status": "online" }),
-            What::Presence(Presence::Offline) => json!({ "status": "offline" }),
+            What::Presence(presence) => {
+                self.speaker.state().waits(name, *presence);
+                json!({ "status": if *presence == Presence::Online { "online" } else { "offline" } })
+            }
             What::Description(description) => {
                 proposed.id = DeviceId::parse(name).ok();
                 proposed.name.clone_from(&description.name);

@@ -8,6 +8,7 @@ use roost_hub::Hub;
 use roost_hub::access::{may_publish, may_receive};
 use roost_hub::broker::PublishError;
 use roost_hub::id::{DeviceId, ProfileId, TenantId};
+use roost_hub::inbox::KEYS;
 use roost_hub::live::{LiveKind, LiveNext};
 use roost_hub::principal::Principal;
 use roost_hub::reading::{Reading, Value as Measured};
@@ -18,7 +19,6 @@ use roost_wire::dialect::{ANNOUNCED, Announced, Control, Kind, Outgoing, announc
 use serde_json::{Map, Value};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::hearing::KEYS;
 use super::mapping;
 use super::speaker::Speaker;
 

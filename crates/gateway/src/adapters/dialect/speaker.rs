@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use roost_hub::Hub;
 use roost_hub::id::{DeviceId, ProfileId};
+use roost_hub::inbox::INBOX_MAX;
+use roost_hub::message::Message;
 use roost_hub::principal::{Actor, Principal};
 use roost_hub::storage::Revision;
 use roost_hub::topic::TopicFilter;
-use roost_wire::dialect::{self, Dialect, kept_topics};
+use roost_wire::dialect::{self, Dialect, Presence, kept_topics};
 use serde_json::{Map, Value};
 
 /// How many retained messages a dialect that begins anew is shown.
@@ -33,8 +35,12 @@ pub(super) struct State {
     principal: Arc<Principal>,
     /// Made with the first message or command.
     dialect: Option<Box<dyn Dialect>>,
-    /// The devices behind it that it said are there.
+    /// The devices behind it that are there: it said so, or they sent something.
     pub(super) present: BTreeSet<DeviceId>,
+    /// Those of which it says whether they are there.
+    pub(super) told: BTreeSet<DeviceId>,
+    /// The names of those that said so and that nobody let in yet.
+    pub(super) waiting: BTreeSet<String>,
     gone_since: Option<Duration>,
 }
 
@@ -44,17 +50,29 @@ impl fmt::Debug for State {
     }
 }
 
+/// The retained messages that a family's dialect has to have heard.
+fn kept(hub: &Hub, dialect: &str, principal: &Principal) -> Vec<Arc<Message>> {
+    let filters = kept_topics(dialect).iter().filter_map(|filter| TopicFilter::parse(filter).ok());
+    filters.flat_map(|filter| hub.retained_for(principal, &filter, KEPT_MAX)).collect()
+}
+
 impl State {
+    /// Somebody who waits in the inbox is there, or gone.
+    pub(super) fn waits(&mut self, name: &str, presence: Presence) {
+        match presence {
+            Presence::Online if self.waiting.len() < INBOX_MAX => drop(self.waiting.insert(name.to_owned())),
+            Presence::Online => {}
+            Presence::Offline => drop(self.waiting.remove(name)),
+        }
+    }
+
     /// The dialect, made anew where it must be.
     pub(super) fn dialect(&mut self, hub: &Hub, speaker: &Speaker) -> Option<&mut dyn Dialect> {
         if self.dialect.is_none() {
             let mut dialect = dialect::open(speaker.dialect, &speaker.profile)?.ok()?;
-            for filter in kept_topics(speaker.dialect) {
-                let Ok(filter) = TopicFilter::parse(filter) else { continue };
-                for message in hub.retained_for(&self.principal, &filter, KEPT_MAX) {
-                    // What was said then was taken then; only what the dialect remembers counts.
-                    drop(dialect.hear(message.topic.as_str(), &message.payload, message.time.0));
-                }
+            for message in kept(hub, speaker.dialect, &self.principal) {
+                // What was said then was taken then; only what the dialect remembers counts.
+                drop(dialect.hear(message.topic.as_str(), &message.payload, message.time.0));
             }
             self.dialect = Some(dialect);
         }
@@ -83,6 +101,8 @@ impl Speaker {
             principal: Arc::clone(principal),
             dialect: None,
             present: BTreeSet::new(),
+            told: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             gone_since: None,
         });
         Ok(Self { dialect, profile, read, state })
@@ -115,6 +135,11 @@ impl Speaker {
         Arc::clone(&self.state().principal)
     }
 
+    /// The retained messages that its dialect has to have heard.
+    pub(super) fn kept(&self, hub: &Hub) -> Vec<Arc<Message>> {
+        kept(hub, self.dialect, &self.principal())
+    }
+
     pub(super) fn enter(&self, principal: &Arc<Principal>) {
         let mut state = self.state();
         state.principal = Arc::clone(principal);
@@ -125,6 +150,8 @@ impl Speaker {
     pub(super) fn all_gone(&self, hub: &Hub) {
         let (principal, present) = {
             let mut state = self.state();
+            state.waiting.clear();
+            state.told.clear();
             (Arc::clone(&state.principal), std::mem::take(&mut state.present))
         };
         for child in present {

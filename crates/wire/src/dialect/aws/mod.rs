@@ -83,6 +83,8 @@ impl Dialect for Aws {
     }
 
     fn twin(&mut self, device: Option<&str>, twin: Twin<'_>, reason: &TwinReason) -> Vec<Outgoing> {
+        // The versions of a server that was started just now begin here, too.
+        self.now = self.now.max(twin.now);
         match reason {
             TwinReason::Asked(request) => self.answer(twin, request).into_iter().collect(),
             TwinReason::Changed => {
@@ -141,7 +143,7 @@ impl Aws {
         self.stamp(&mut answer, token);
         let patch = Map::from_iter([(SHADOWS.to_owned(), json!({ name: null }))]);
         let reply = outgoing(format!("{}/delete/accepted", shadow.topic()), &answer);
-        vec![What::Reported(patch), What::Reply(reply)]
+        vec![What::Reported(patch.clone()), What::Desired(patch), What::Reply(reply)]
     }
 
     fn answer(&mut self, twin: Twin<'_>, request: &TwinRequest) -> Option<Outgoing> {

@@ -72,7 +72,17 @@ fn a_shadow_with_a_name_has_its_own_place_in_the_twin() {
 
     let said = aws.hear("$aws/things/pump/shadow/name/net/delete", b"", NOW).unwrap();
     assert_eq!(reported(&said), Some(&map(json!({"shadows": {"net": null}}))));
+    assert!(said.iter().any(|said| said.what == What::Desired(map(json!({"shadows": {"net": null}})))));
     assert_eq!(replies(&said)[0].0, "$aws/things/pump/shadow/name/net/delete/accepted");
+}
+
+#[test]
+fn a_delta_of_a_server_that_has_heard_nothing_yet_has_a_version_of_its_clock() {
+    let mut aws = Aws::default();
+    let (reported, desired) = (map(json!({})), map(json!({"on": true})));
+    let twin = Twin { reported: &reported, desired: &desired, version: 1, now: NOW };
+    let (_, document) = read(&aws.twin(Some("pump"), twin, &TwinReason::Changed)[0]);
+    assert_eq!((&document["version"], &document["timestamp"]), (&json!(NOW / 1_000), &json!(NOW / 1_000)));
 }
 
 #[test]
@@ -135,7 +145,7 @@ fn after_an_update_the_thing_is_told_what_still_differs() {
     let said = aws.hear("$aws/things/pump/shadow/update", payload, NOW).unwrap();
     let Some(What::AsksTwin(request)) = said.last().map(|said| said.what.clone()) else { panic!() };
     let (reported, desired) = (map(json!({"on": false})), map(json!({"on": true})));
-    let twin = Twin { reported: &reported, desired: &desired, version: 1 };
+    let twin = Twin { reported: &reported, desired: &desired, version: 1, now: 0 };
     let (topic, document) = read(&aws.twin(None, twin, &TwinReason::Asked(request.clone()))[0]);
     assert_eq!(topic, "$aws/things/pump/shadow/update/delta");
     assert_eq!((&document["state"], &document["clientToken"]), (&json!({"on": true}), &json!("t")));
@@ -157,7 +167,7 @@ fn documents(aws: &mut Aws, topic: &str, payload: &Json, sides: [(&Json, &Json);
     let mut told = Vec::new();
     for ((_, request), (reported, desired)) in asked.into_iter().zip(sides) {
         let (reported, desired) = (map(reported.clone()), map(desired.clone()));
-        let twin = Twin { reported: &reported, desired: &desired, version: 1 };
+        let twin = Twin { reported: &reported, desired: &desired, version: 1, now: 0 };
         told.extend(aws.twin(None, twin, &TwinReason::Asked(request)));
     }
     let [told] = told.as_slice() else { panic!("{told:?}") };
@@ -202,7 +212,7 @@ fn a_thing_that_asks_gets_the_twin_and_what_differs() {
     let request = ask(&mut aws, "$aws/things/pump/shadow/get", br#"{"clientToken":"a\nb"}"#);
     let reported = map(json!({"on": false, "rate": 5, "shadows": {"net": {"x": 1}}}));
     let desired = map(json!({"on": true, "rate": 5}));
-    let twin = Twin { reported: &reported, desired: &desired, version: 3 };
+    let twin = Twin { reported: &reported, desired: &desired, version: 3, now: 0 };
     let answers = aws.twin(Some("pump"), twin, &TwinReason::Asked(request));
     let (topic, document) = read(&answers[0]);
     assert_eq!(topic, "$aws/things/pump/shadow/get/accepted");
@@ -229,7 +239,7 @@ fn a_wish_goes_out_as_the_difference_with_a_version_that_grows() {
     ask(&mut aws, "$aws/things/pump/shadow/get", b"");
     let reported = map(json!({"on": true, "led": {"r": 1, "g": 2}}));
     let desired = map(json!({"on": true, "led": {"r": 1, "g": 3}, "new": [1], "shadows": {"net": {"x": 1}}}));
-    let twin = Twin { reported: &reported, desired: &desired, version: 4 };
+    let twin = Twin { reported: &reported, desired: &desired, version: 4, now: 0 };
     let said: Vec<_> = aws.twin(None, twin, &TwinReason::Changed).iter().map(read).collect();
     let topics: Vec<_> = said.iter().map(|(topic, _)| topic.as_str()).collect();
     assert_eq!(
@@ -243,7 +253,7 @@ fn a_wish_goes_out_as_the_difference_with_a_version_that_grows() {
     let again = read(&aws.twin(None, twin, &TwinReason::Changed)[0]).1;
     assert!(again["version"].as_i64() > said[0].1["version"].as_i64());
 
-    let twin = Twin { reported: &reported, desired: &reported, version: 5 };
+    let twin = Twin { reported: &reported, desired: &reported, version: 5, now: 0 };
     assert_eq!(aws.twin(None, twin, &TwinReason::Changed), []);
     assert_eq!(Aws::default().twin(None, twin, &TwinReason::Changed), []);
 }

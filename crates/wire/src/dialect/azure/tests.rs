@@ -95,7 +95,7 @@ fn a_device_that_asks_gets_its_twin_and_then_hears_of_changes_only() {
     assert_eq!(whats, [What::AsksTwin(request.clone())]);
     let (reported, desired) =
         (map(json!({"fw": "1"})), map(json!({"rate": 5, "led": {"r": 1, "g": 2}, "x": 1})));
-    let twin = Twin { reported: &reported, desired: &desired, version: 7 };
+    let twin = Twin { reported: &reported, desired: &desired, version: 7, now: 0 };
     let answers = azure.twin(None, twin, &TwinReason::Asked(request));
     let both = json!({
         "desired": {"rate": 5, "led": {"r": 1, "g": 2}, "x": 1, "$version": 7},
@@ -104,7 +104,7 @@ fn a_device_that_asks_gets_its_twin_and_then_hears_of_changes_only() {
     says(&answers[0], "$iothub/twin/res/200/?$rid=ab-1", both);
     assert_eq!(azure.twin(None, twin, &TwinReason::Changed), []);
     let desired = map(json!({"rate": 6, "led": {"r": 1, "g": 3}}));
-    let twin = Twin { reported: &reported, desired: &desired, version: 8 };
+    let twin = Twin { reported: &reported, desired: &desired, version: 8, now: 0 };
     let change = azure.twin(None, twin, &TwinReason::Changed);
     let patch = json!({"rate": 6, "led": {"g": 3}, "x": null, "$version": 8});
     says(&change[0], "$iothub/twin/PATCH/properties/desired/?$version=8", patch);

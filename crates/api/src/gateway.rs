@@ -27,6 +27,10 @@ pub(crate) fn routes() -> Vec<Route> {
             .takes("Telemetry")
             .answers(204, "")
             .answers(200, "CommandList"),
+        of_gateway(Method::POST, "/api/v1/me/telemetry/{key}")
+            .about("telemetry", "Takes one reading of the calling device: the body is its bare value")
+            .header("Idempotency-Key", KEY_TEXT)
+            .answers(204, ""),
         of_gateway(Method::GET, "/api/v1/me/telemetry")
             .about("telemetry", "Takes readings that stand in the query, such as ?temp=21.5")
             .query("token", "string", "The device's token, where it cannot send a header")

@@ -55,6 +55,7 @@ fn is_by_gateway(document: &Value, path: &str, method: &str) -> bool {
         || matches!(
             (method, path),
             ("post", "/api/v1/devices/{id}/telemetry" | "/api/v1/me/telemetry" | "/api/v1/publish")
+                | ("post", "/api/v1/me/telemetry/{key}")
                 | ("get", "/api/v1/me/commands" | "/api/v1/me/telemetry")
                 | ("post", "/api/v1/me/commands/{cid}/result")
         )

@@ -34,6 +34,24 @@ async fn a_get_writes_readings_as_bare_values() {
 }
 
 #[tokio::test]
+async fn a_body_may_be_one_bare_value_whose_key_stands_in_the_path() {
+    let ingest = Ingest::new().await;
+    for (key, kind, body, value) in [
+        ("temp", "text/plain", "21.5\n", Value::Number(21.5)),
+        ("on", JSON, "true", Value::Boolean(true)),
+        // What curl says of everything.
+        ("count", "application/x-www-form-urlencoded", "7", Value::Integer(7)),
+        ("b%C3%A4d.er", "text/plain; charset=utf-8", "warm & wet", Value::Text("warm & wet".into())),
+    ] {
+        ingest.post(&format!("{OWN}/{key}"), kind, body).await.expect(204);
+        let key = key.replace("%C3%A4", "\u{e4}");
+        assert_eq!(ingest.value(&key), Some(value), "{key}");
+    }
+    ingest.post(&format!("{OWN}/temp"), "text/plain", vec![0xFF]).await.problem(400, "unreadable");
+    assert_eq!(ingest.value("temp"), Some(Value::Number(21.5)));
+}
+
+#[tokio::test]
 async fn a_token_and_a_time_may_stand_beside_the_readings() {
     let ingest = Ingest::new().await;
     let now = ingest.hub().now();

@@ -222,3 +222,24 @@ async fn frames_without_a_decoder_wait_for_who_writes_one() {
     let notes = ingest.hub().flight_entries(&tenant(), &id("field-1")).unwrap();
     assert!(notes.iter().all(|note| note.kind != FlightKind::Refused));
 }
+
+#[tokio::test]
+async fn a_sigfox_template_that_adds_a_place_leaves_the_bytes_to_the_decoder() {
+    let ingest = Ingest::new().await;
+    let fields = json!({"fields": [{"key": "t", "type": "u8"}, {"key": "lat", "type": "u8"}]});
+    decoding(&ingest, "tank", json!({"listen":"sigfox","id":"1A2B3C"}), fields).await;
+    let body = r#"{"device":"1A2B3C","time":1795269297,"data":"1503","lat":"43.5","lng":"1"}"#;
+    call_back(&ingest, "sigfox", body).await.expect(204);
+    for (key, expected) in
+        [("t", Value::Integer(21)), ("lat", Value::Number(43.5)), ("lng", Value::Integer(1))]
+    {
+        assert_eq!(value(&ingest, "tank", key), Some(expected), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn chirpstack_in_protobuf_is_told_to_write_json() {
+    let ingest = Ingest::new().await;
+    let problem = call_back(&ingest, "chirpstack?event=up", "\n\u{1}").await.problem(400, "unreadable");
+    assert!(problem["detail"].as_str().unwrap().contains("payload encoding to JSON"), "{problem}");
+}

@@ -114,6 +114,10 @@ impl<'a> Uplink<'a> {
 /// # Errors
 /// [`Unread`]: no strict JSON, or not of the operator's shape.
 pub fn read<'a>(operator: Operator, event: Option<&'a str>, body: &'a [u8]) -> Result<Uplink<'a>, Unread> {
+    // Protobuf is what ChirpStack writes unless told otherwise, and its messages begin with a field's tag.
+    if operator == Operator::ChirpStack && matches!(body.first(), Some(0x0A | 0x12 | 0x1A)) {
+        return Err(Unread("is no JSON: set the integration's payload encoding to JSON".into()));
+    }
     json::check(body, &json::Limits::default()).map_err(|error| Unread(error.to_string().into()))?;
     let mut uplink = match operator {
         Operator::Sigfox => sigfox::read(body),

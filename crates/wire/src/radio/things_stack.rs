@@ -35,6 +35,9 @@ struct Webhook<'a> {
     downlink_queue_invalidated: Option<&'a RawValue>,
     #[serde(borrow)]
     service_data: Option<&'a RawValue>,
+    /// The same as `uplink_message` once more, in the stack's own names.
+    #[serde(borrow)]
+    uplink_normalized: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +145,7 @@ fn kind<'a>(webhook: &mut Webhook<'a>) -> Result<Kind<'a>, Unread> {
         (webhook.location_solved.is_some(), "location"),
         (webhook.downlink_queue_invalidated.is_some(), "downlink_queue_invalidated"),
         (webhook.service_data.is_some(), "service_data"),
+        (webhook.uplink_normalized.is_some(), "uplink_normalized"),
     ];
     let name = notes.iter().find_map(|(is_said, name)| is_said.then_some(*name));
     note(Cow::Borrowed(name.ok_or(Unread("has no message of a kind that is known here".into()))?))

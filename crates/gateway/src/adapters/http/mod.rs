@@ -66,6 +66,7 @@ pub fn router(gateway: &Gateway) -> Router {
     Router::new()
         .route("/api/v1/devices/{id}/telemetry", post(telemetry::of_device))
         .route("/api/v1/me/telemetry", post(telemetry::own).get(query::own))
+        .route("/api/v1/me/telemetry/{key}", post(query::one))
         .route("/api/v1/me/commands", get(commands::fetch).head(commands::not_by_head))
         .route("/api/v1/me/commands/{cid}/result", post(commands::answer))
         .route("/api/v1/publish", post(publish::publish))

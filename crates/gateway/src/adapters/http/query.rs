@@ -1,8 +1,10 @@
-//! Readings in the query of a GET, for devices that can do no more: `?temp=21.5&hum=40`.
+//! Readings as bare values, for devices that can do no more: in the query of a GET, `?temp=21.5&hum=40`, or
+//! one alone as a body.
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -14,7 +16,7 @@ use super::caller::Caller;
 use super::lines::JSON;
 use super::refusal::{Refusal, unread};
 use super::telemetry::{Target, answer, asks_for_commands};
-use super::{Ingest, commands};
+use super::{Ingest, body, commands};
 use crate::http::credentials::unescaped;
 use crate::problem::Problem;
 use crate::settings::TelemetryByQuery;
@@ -55,6 +57,24 @@ pub(super) async fn own(State(ingest): State<Arc<Ingest>>, request: Request) -> 
     // H-17: a token may stand in this URL.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
+}
+
+/// One bare value, whose key stands in the path, as on MQTT's `me/telemetry/{key}`.
+pub(super) async fn one(
+    State(ingest): State<Arc<Ingest>>,
+    caller: Caller,
+    key: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let Path(key) = key.map_err(|_no_text| Problem::unreadable("A key is UTF-8 text."))?;
+    let device = caller.own_device()?;
+    let body = body::read(request, ingest.body_length_max).await?;
+    let value = std::str::from_utf8(body.trim_ascii())
+        .map_err(|_no_text| Problem::unreadable("A value is UTF-8 text: 21.5, true or some words."))?;
+    let said = Said { values: vec![(key, value.to_owned())], ..Said::default() };
+    let position = Target::new(&ingest, &caller, device).publish(JSON, None, payload(&said)?)?;
+    ingest.hub.durable(position).await?;
+    Ok(answer(None))
 }
 
 fn read(query: &str) -> Result<Said, Problem> {

@@ -169,8 +169,11 @@ impl Hearing<'_> {
     fn readings(&self, device: &DeviceId, mut uplink: Uplink<'_>) -> Vec<Reading> {
         let points = std::mem::take(&mut uplink.points);
         let mut readings: Vec<_> = points.into_iter().map(|point| reading(point, self.now)).collect();
-        if uplink.kind == Kind::Data && readings.is_empty() {
-            readings = self.decoded(device, &uplink);
+        // A Sigfox template may add what it knows, such as a place, and leave the bytes to us.
+        if uplink.kind == Kind::Data && (readings.is_empty() || self.operator == Operator::Sigfox) {
+            let mut decoded = self.decoded(device, &uplink);
+            decoded.retain(|found| !readings.iter().any(|known| known.key == found.key));
+            readings.extend(decoded);
         }
         for point in beside(uplink) {
             if !readings.iter().any(|known| *known.key == *point.key) {

@@ -169,12 +169,17 @@ impl Making {
     fn field(&mut self, said: SaidField, start: usize) -> Result<Field, String> {
         Limits::default().check_key(&said.key, 0).map_err(|error| error.detail.into_owned())?;
         let kind = kind(&said)?;
+        let order = said.byte_order.unwrap_or(self.order);
+        let is_odd = kind.is_number() && kind.length().is_some_and(|length| length > 1 && length % 2 == 1);
+        if order.is_swapped() && is_odd {
+            return Err("swapped words have two bytes each: take a type of 2, 4, 6 or 8 bytes".to_owned());
+        }
         let field = Field {
             slot: self.known.len(),
             key_number: self.key_number(&said.key),
             at: place(said.at)?,
             kind,
-            order: said.byte_order.unwrap_or(self.order),
+            order,
             bits: said.bits.as_ref().map(|said| part(said, kind)).transpose()?,
             linear: linear(&said, kind)?,
             usage: said.usage,

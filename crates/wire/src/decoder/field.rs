@@ -52,13 +52,24 @@ pub(super) enum Kind {
 
 /// Which byte of a number comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum ByteOrder {
     /// The one with the highest digits.
     #[default]
     Big,
     /// The one with the lowest digits.
     Little,
+    /// Words of two bytes, the lowest word first, in each the highest byte: Modbus registers, often.
+    BigSwapped,
+    /// The highest word first, in each the lowest byte.
+    LittleSwapped,
+}
+
+impl ByteOrder {
+    /// Whether it is one of words.
+    pub(super) fn is_swapped(self) -> bool {
+        matches!(self, Self::BigSwapped | Self::LittleSwapped)
+    }
 }
 
 /// A part of a whole number; bit 0 is the lowest.
@@ -152,6 +163,8 @@ impl Field {
         match self.order {
             ByteOrder::Big => Box::new(bytes.iter().copied()),
             ByteOrder::Little => Box::new(bytes.iter().rev().copied()),
+            ByteOrder::BigSwapped => Box::new(bytes.rchunks(2).flatten().copied()),
+            ByteOrder::LittleSwapped => Box::new(bytes.chunks(2).flat_map(|word| word.iter().rev().copied())),
         }
     }
 

@@ -52,6 +52,11 @@ fn numbers_of_every_width_and_order_are_read() {
         (json!({"type": "f32"}), "41ac0000", Value::Number(21.5)),
         (json!({"type": "f32", "byte_order": "little"}), "0000ac41", Value::Number(21.5)),
         (json!({"type": "f64"}), "c045000000000000", Value::Number(-42.0)),
+        (json!({"type": "f32", "byte_order": "big-swapped"}), "000041ac", Value::Number(21.5)),
+        (json!({"type": "f32", "byte_order": "little-swapped"}), "ac410000", Value::Number(21.5)),
+        (json!({"type": "u32", "byte_order": "big-swapped"}), "e2400001", Value::Integer(123_456)),
+        (json!({"type": "i16", "byte_order": "big-swapped"}), "fffe", Value::Integer(-2)),
+        (json!({"type": "u8", "byte_order": "little-swapped"}), "07", Value::Integer(7)),
         (json!({"type": "f32"}), "7fc00000", Value::Gap),
         (json!({"type": "bool"}), "02", Value::Boolean(true)),
         (json!({"type": "text", "length": 4}), "6f6b0041", Value::Text(Cow::Borrowed("ok"))),
@@ -413,5 +418,13 @@ proptest! {
                 prop_assert!(!points.is_empty() && points.len() <= bytes.len());
             }
         }
+    }
+}
+
+#[test]
+fn words_that_are_swapped_have_two_bytes_each() {
+    for (kind, is_taken) in [("u24", false), ("u48", true), ("u8", true), ("text", true)] {
+        let declaration = json!({"byte_order": "big-swapped", "fields": [{"key": "x", "type": kind}]});
+        assert_eq!(Decoder::parse(&declaration).is_ok(), is_taken, "{kind}");
     }
 }

@@ -64,3 +64,30 @@ async fn who_shows_a_token_again_is_who_the_registry_says_by_then() {
     let expired = hub.authenticate(Presented::Token(&application));
     assert!(matches!(expired, Err(AuthenticateError::Expired)), "{expired:?}");
 }
+
+#[tokio::test]
+async fn whether_somebody_still_holds_is_known_as_soon_as_the_registry_or_the_time_says_otherwise() {
+    let world = World::new();
+    let hub = world.hub();
+    let secret = device(hub, "s1").await;
+    let held = hub.authenticate(Presented::Token(&secret)).unwrap();
+    let in_a_minute = Some(hub.now().after(Duration::from_secs(60)));
+    let new =
+        NewToken { name: "app".to_owned(), role: Role::Viewer, operator: false, expires_at: in_a_minute };
+    let token = hub.create_token(&default_tenant(), new).await.unwrap().1;
+    let expiring = hub.authenticate(Presented::Token(token.reveal())).unwrap();
+    let (mut seen, mut seen_of_expiring) = (None, None);
+    for _ in 0..2 {
+        assert!(hub.principal_holds_still(&held, &mut seen).unwrap());
+        assert!(hub.principal_holds_still(&expiring, &mut seen_of_expiring).unwrap());
+    }
+    device(hub, "s2").await;
+    assert!(hub.principal_holds_still(&held, &mut seen).unwrap());
+    world.advance(Duration::from_secs(60));
+    assert!(!hub.principal_holds_still(&expiring, &mut seen_of_expiring).unwrap());
+    assert!(hub.principal_holds_still(&held, &mut seen).unwrap());
+    hub.delete_device(&default_tenant(), &id("s1")).await.unwrap();
+    for _ in 0..2 {
+        assert!(!hub.principal_holds_still(&held, &mut seen).unwrap());
+    }
+}

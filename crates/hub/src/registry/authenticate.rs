@@ -192,6 +192,26 @@ impl Hub {
         })
     }
 
+    /// As [`Hub::principal_holds`], for who asks again and again about the same one: `seen` is what the
+    /// registry had changed when it held last. Costs nothing until something changes there.
+    ///
+    /// # Errors
+    /// Those of [`Hub::principal_holds`].
+    pub fn principal_holds_still(
+        &self,
+        principal: &Principal,
+        seen: &mut Option<u64>,
+    ) -> Result<bool, StorageError> {
+        let changes = self.registry_changes.count();
+        let expires_at = principal.credential.as_ref().and_then(|credential| credential.expires_at);
+        if *seen == Some(changes) && expires_at.is_none_or(|at| at > self.now()) {
+            return Ok(true);
+        }
+        let holds = self.principal_holds(principal)?;
+        *seen = holds.then_some(changes);
+        Ok(holds)
+    }
+
     /// A device's secret opens under its own name alone; what is no secret may be a password.
     fn under_name(
         &self,

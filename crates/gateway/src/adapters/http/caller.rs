@@ -97,7 +97,16 @@ impl Caller {
 
     /// whether the credential still holds, to be asked when some time has passed.
     pub(super) fn still_holds(&self, ingest: &Ingest) -> Result<(), Problem> {
-        if ingest.hub.principal_holds(&self.0)? {
+        self.holds_with_each_piece(ingest, &mut None)
+    }
+
+    /// The same, to be asked with each piece of a stream; `seen` begins as `None`.
+    pub(super) fn holds_with_each_piece(
+        &self,
+        ingest: &Ingest,
+        seen: &mut Option<u64>,
+    ) -> Result<(), Problem> {
+        if ingest.hub.principal_holds_still(&self.0, seen)? {
             return Ok(());
         }
         Err(Problem::unauthenticated("The credential was revoked or expired meanwhile; use another."))

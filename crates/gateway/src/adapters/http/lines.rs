@@ -158,6 +158,7 @@ impl Stream<'_> {
             Divided::Lines => (Splitter::new(LINE_LENGTH_MAX), false),
             Divided::Documents => (Splitter::of_documents(ingest.body_length_max), true),
         };
+        let mut registry_seen = None;
         loop {
             let frame = match body.frame().now_or_never() {
                 Some(frame) => frame,
@@ -171,7 +172,7 @@ impl Stream<'_> {
             };
             let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
-            caller.still_holds(ingest)?;
+            caller.holds_with_each_piece(ingest, &mut registry_seen)?;
             let mut chunk: &[u8] = &data;
             while let Some(line) = splitter.next_line(&mut chunk).map_err(too_long)? {
                 self.line(&line).await?;
@@ -246,6 +247,9 @@ impl Stream<'_> {
 
     /// Publishes what was read; each line counts from then on, except behind one that ends the stream.
     async fn publish(&mut self) -> Result<(), Refusal> {
+        if self.run.is_empty() {
+            return Ok(());
+        }
         let Target { ingest, caller, .. } = self.target;
         let mut each = ingest.hub.publish_run(&caller.0, std::mem::take(&mut self.messages)).into_iter();
         for Line { bytes, found } in std::mem::take(&mut self.run) {

@@ -28,6 +28,8 @@ pub(crate) struct Head<'a> {
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
     pub(crate) version: Version,
+    /// Whom the target names, as it is written for a proxy.
+    authority: Option<&'a str>,
     headers: Vec<(&'a str, &'a [u8])>,
 }
 
@@ -120,6 +122,7 @@ impl<'a> Head<'a> {
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
             version,
+            authority: request.uri().authority().map(http::uri::Authority::as_str),
             headers: headers.collect(),
         }
     }
@@ -127,6 +130,10 @@ impl<'a> Head<'a> {
     fn check(&self) -> Result<(), Problem> {
         if self.all("host").count() != 1 {
             return Err(Problem::unreadable("Send exactly one Host header."));
+        }
+        let is_named = |named: &str| self.get("host").is_some_and(|host| host.eq_ignore_ascii_case(named));
+        if self.authority.is_some_and(|named| !is_named(named)) {
+            return Err(Problem::unreadable("The target and Host name two servers: let both name one."));
         }
         let mut lengths = self.all("content-length");
         let length = lengths.next();
@@ -186,11 +193,24 @@ fn request_line(line: &str) -> Result<Head<'_>, Problem> {
         let detail = "Path and query have at most 8,192 bytes.";
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "target-too-long", "URI too long", detail));
     }
-    if !target.starts_with('/') && target != "*" || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let (authority, target) = split_authority(target);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = if path.is_empty() && authority.is_some() { "/" } else { path };
+    let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !path.starts_with('/') && path != "*" || !is_visible(target) || !authority.is_none_or(is_visible) {
         return Err(Problem::unreadable("The target is a path of visible ASCII characters."));
     }
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Ok(Head { method, path, query, version, headers: Vec::new() })
+    Ok(Head { method, path, query, version, authority, headers: Vec::new() })
+}
+
+/// Who takes us for a proxy writes whom it means before the path (RFC 9112 section 3.2.2).
+fn split_authority(target: &str) -> (Option<&str>, &str) {
+    let Some((scheme, rest)) = target.split_once("://") else { return (None, target) };
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return (None, target);
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    rest.split_at_checked(end).map_or((None, target), |(authority, target)| (Some(authority), target))
 }
 
 fn check_method(method: &str) -> Result<(), Problem> {
@@ -244,6 +264,25 @@ mod tests {
         let head = Head::parse(text).unwrap();
         assert_eq!((head.method, head.path, head.query), ("GET", "/a", "b=c"));
         assert_eq!(head.get("x-thing"), Some("y"));
+    }
+
+    #[test]
+    fn a_target_may_name_the_server_as_for_a_proxy_if_it_is_the_one_that_host_names() {
+        for (target, path, query) in [
+            ("http://x/a?b=c", "/a", "b=c"),
+            ("HTTPS://X:80/a/b", "/a/b", ""),
+            ("http://x", "/", ""),
+            ("http://x?b", "/", "b"),
+            ("/a://b", "/a://b", ""),
+        ] {
+            let host = if target.contains(":80") { "x:80" } else { "x" };
+            let text = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let head = Head::parse(text.as_bytes()).unwrap();
+            assert_eq!((head.path, head.query), (path, query), "{target}");
+        }
+        for target in ["http://y/a", "http:///a", "http://", "ftp://x/a", "x/a", "http://x:80/a"] {
+            assert_eq!(status(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")), 400, "{target}");
+        }
     }
 
     #[test]

@@ -88,6 +88,22 @@ async fn h_14_h_15_what_is_no_request_of_ours_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_may_be_written_as_for_a_proxy_first_or_later() {
+    let world = World::new().await;
+    let path = "/api/v1/me/telemetry";
+    let post = |target: &str| {
+        let bearer = bearer(TOKEN);
+        format!("POST {target} HTTP/1.1\r\nHost: x\r\n{bearer}Content-Length: 7\r\n\r\n{{\"x\":1}}")
+    };
+    let absolute = post(&format!("http://x{path}"));
+    let last = post(&format!("http://y{path}"));
+    let (status, rest) =
+        exchange(&world, format!("{absolute}{}{absolute}{last}", post(path)).as_bytes()).await;
+    assert_eq!((status, rest.matches("HTTP/1.1 204").count()), (204, 2), "{rest}");
+    assert!(rest.contains("HTTP/1.1 400"), "{rest}");
+}
+
+#[tokio::test]
 async fn h_16_a_connection_serves_many_requests() {
     let world = World::new().await;
     let one = format!("GET /api/v1/me/commands HTTP/1.1\r\nHost: x\r\n{}\r\n", bearer(TOKEN));

@@ -236,6 +236,9 @@ async fn the_other_media_type_is_415_and_paths_may_be_sloppy() {
     let mut spot = Spot::connect(&world).await;
     spot.begin("/api/spots/1187/events/", "Content-Type: application/x-intellifi-events-pb\r\n").await;
     assert_eq!(spot.answer().await, (415, String::new()));
+    let mut spot = Spot::connect(&world).await;
+    spot.begin("/api/spots/1187/events/", "Content-Encoding: gzip\r\n").await;
+    assert_eq!(spot.answer().await, (415, String::new()));
     for path in ["/api/spots/1187/events", "/farm/API/Spots/1187/Events/"] {
         let mut spot = Spot::connect(&world).await;
         spot.begin(path, "").await;

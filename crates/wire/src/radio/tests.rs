@@ -75,6 +75,15 @@ fn the_things_stack_says_joins_and_places() {
 }
 
 #[test]
+fn what_the_things_stack_says_twice_is_a_note_and_no_second_reading() {
+    let body = r#"{"end_device_ids":{"device_id":"dev1","dev_eui":"0004A30B001C0530"},
+        "uplink_normalized":{"f_port":15,"f_cnt":1,"frm_payload":"Ag==","normalized_payload":{"air":{"temperature":20}}}}"#;
+    let uplink = heard(Operator::ThingsStack, "", body);
+    assert_eq!(uplink.kind, Kind::Note("uplink_normalized".into()));
+    assert!(uplink.raw.is_none() && values(&uplink).is_empty());
+}
+
+#[test]
 fn j_30_a_place_that_is_not_on_earth_is_left_out() {
     for (latitude, longitude, is_place) in [
         ("37.9", "-87.5", true),

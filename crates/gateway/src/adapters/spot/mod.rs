@@ -47,8 +47,8 @@ pub(crate) fn canonical_path(path: &str) -> Option<String> {
 async fn events(State(shared): State<Arc<Shared>>, Path(serial): Path<String>, request: Request) -> Response {
     let is_captured =
         shared.settings.spot_capture == SpotCapture::On && is_kind(request.headers(), capture::MEDIA_TYPE);
-    if !is_captured && !is_events(request.headers()) {
-        // The form in protocol buffers was never published.
+    if is_packed(request.headers()) || !is_captured && !is_events(request.headers()) {
+        // The form in protocol buffers was never published, and no Spot is known to pack its events.
         let accept = [(header::ACCEPT, HeaderValue::from_static(MEDIA_TYPE))];
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, accept).into_response();
     }
@@ -59,6 +59,11 @@ async fn events(State(shared): State<Arc<Shared>>, Path(serial): Path<String>, r
         Ok(who::Who::Unknown(tenant)) => quarantine::take(&shared, &tenant, &serial, body).await,
         Err(problem) => problem.into_response(),
     }
+}
+
+fn is_packed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_events(headers: &HeaderMap) -> bool {
